@@ -1,0 +1,101 @@
+"""Calibrated, explained anomaly detection without labels.
+
+Names are loaded when first used, so that importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from improbable.data.columns import (
+        Binary,
+        Categorical,
+        Constant,
+        Count,
+        Cyclic,
+        Datetime,
+        Identifier,
+        Positive,
+        Real,
+    )
+    from improbable.datasets import load_thyroid
+    from improbable.detector import VAEDetector
+    from improbable.errors import (
+        CalibrationWarning,
+        DataError,
+        DataWarning,
+        FormatError,
+        ImprobableError,
+        ImprobableWarning,
+        NotCalibratedError,
+        SchemaError,
+        TrainingWarning,
+    )
+    from improbable.persistence import load, save
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "improbable.data.columns": (
+        "Binary",
+        "Categorical",
+        "Constant",
+        "Count",
+        "Cyclic",
+        "Datetime",
+        "Identifier",
+        "Positive",
+        "Real",
+    ),
+    "improbable.datasets": ("load_thyroid",),
+    "improbable.detector": ("VAEDetector",),
+    "improbable.errors": (
+        "CalibrationWarning",
+        "DataError",
+        "DataWarning",
+        "FormatError",
+        "ImprobableError",
+        "ImprobableWarning",
+        "NotCalibratedError",
+        "SchemaError",
+        "TrainingWarning",
+    ),
+    "improbable.persistence": ("load", "save"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Binary",
+    "CalibrationWarning",
+    "Categorical",
+    "Constant",
+    "Count",
+    "Cyclic",
+    "DataError",
+    "DataWarning",
+    "Datetime",
+    "FormatError",
+    "Identifier",
+    "ImprobableError",
+    "ImprobableWarning",
+    "NotCalibratedError",
+    "Positive",
+    "Real",
+    "SchemaError",
+    "TrainingWarning",
+    "VAEDetector",
+    "__version__",
+    "load",
+    "load_thyroid",
+    "save",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'improbable' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

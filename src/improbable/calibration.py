@@ -1,0 +1,204 @@
+"""Decisions from scores: p-values, q-values, thresholds. Knows no model, only numbers.
+
+Scores are "the higher, the more normal" throughout.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import genpareto
+
+from improbable.errors import ImprobableError, NotCalibratedError
+
+Floats = NDArray[np.float64]
+TAIL_SHARE = 0.1
+TAIL_ROWS = 50
+
+
+def p_values(scores: ArrayLike, held_out: ArrayLike) -> Floats:
+    r"""Split-conformal p-values.
+
+    .. math:: p(s) = \frac{1 + \#\{i : h_i \le s\}}{n + 1}
+
+    If a row is exchangeable with the held-out rows, P(p <= alpha) <= alpha for
+    every alpha, whatever the model is; ties count against the row, so they
+    keep the guarantee.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n_samples,)
+        Scores to judge. The higher, the more normal.
+    held_out : array-like of shape (n,)
+        Scores of normal rows that took no part in training.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+        In [1 / (n + 1), 1]. The lower, the less normal. NaN for a NaN score.
+
+    Raises
+    ------
+    NotCalibratedError
+        If `held_out` is empty.
+
+    References
+    ----------
+    .. [1] S. Bates et al., "Testing for outliers with conformal p-values",
+       Annals of Statistics, 2023, eq. 2.
+
+    Examples
+    --------
+    >>> p_values([0.0, 5.0], [1.0, 2.0, 3.0])
+    array([0.25, 1.  ])
+    """
+    reference = np.sort(np.asarray(held_out, dtype=np.float64))
+    if len(reference) == 0:
+        raise NotCalibratedError(
+            "There are no held-out scores, so no p-value exists. "
+            "Fit with calibration_fraction above 0."
+        )
+    values = np.asarray(scores, dtype=np.float64)
+    as_low = np.searchsorted(reference, values, side="right")
+    found = (1.0 + as_low) / (len(reference) + 1.0)
+    return np.where(np.isnan(values), np.nan, found)
+
+
+def q_values(p: ArrayLike) -> Floats:
+    r"""Benjamini-Hochberg q-values of a batch of p-values.
+
+    .. math:: q_{(i)} = \min_{j \ge i} \min(1, m \, p_{(j)} / j)
+
+    Flagging the rows with q <= fdr keeps the expected share of false alarms
+    among the flagged at most fdr; conformal p-values are positively dependent,
+    which this procedure allows (Bates et al., 2023, theorem 2).
+
+    Parameters
+    ----------
+    p : array-like of shape (m,)
+        P-values. NaN stays NaN and is not counted.
+
+    Returns
+    -------
+    ndarray of shape (m,)
+        In (0, 1]; never below the p-value itself.
+
+    Examples
+    --------
+    >>> q_values([0.01, 0.02, 0.9])
+    array([0.03, 0.03, 0.9 ])
+    """
+    values = np.asarray(p, dtype=np.float64)
+    levels, counts = np.unique(values[~np.isnan(values)], return_counts=True)
+    table = q_value_levels(levels, counts)
+    out = np.full(values.shape, np.nan)
+    known = ~np.isnan(values)
+    out[known] = table[np.searchsorted(levels, values[known])]
+    return out
+
+
+def q_value_levels(levels: Floats, counts: NDArray[np.int64]) -> Floats:
+    """Q-values of sorted distinct p-values that occur `counts` times each.
+
+    The same as `q_values`, from a tally: what a stream of any length needs to keep.
+    """
+    if len(levels) == 0:
+        return np.empty(0)
+    rank = np.cumsum(counts)
+    raw = np.minimum(levels * rank[-1] / rank, 1.0)
+    return np.minimum.accumulate(raw[::-1])[::-1]
+
+
+def threshold_at(held_out: ArrayLike, alpha: float) -> float:
+    """Largest score whose p-value is at most `alpha`; the lowest held-out one if there is none."""
+    reference = np.sort(np.asarray(held_out, dtype=np.float64))
+    count = max(int(np.floor(alpha * (len(reference) + 1.0) + 1e-12)), 1)
+    if count > len(reference):
+        return float(np.inf)
+    return float(np.nextafter(reference[count - 1], np.inf))
+
+
+def smallest_p(n: int) -> float:
+    """Smallest p-value that `n` held-out rows can support."""
+    return 1.0 / (n + 1.0)
+
+
+@dataclass(frozen=True)
+class Tail:
+    """Generalized Pareto model of the lowest held-out scores.
+
+    Attributes
+    ----------
+    threshold : float
+        Score below which the model speaks.
+    share : float
+        Share of held-out scores at or below it.
+    shape, scale : float
+        Parameters of the excess ``threshold - score``; scale in nats.
+    """
+
+    threshold: float
+    share: float
+    shape: float
+    scale: float
+
+    def p_values(self, scores: ArrayLike) -> Floats:
+        """P(score <= s) below the threshold; NaN above it."""
+        values = np.asarray(scores, dtype=np.float64)
+        excess = np.maximum(self.threshold - values, 0.0)
+        beyond = self.share * genpareto.sf(excess, self.shape, scale=self.scale)
+        beyond = np.maximum(beyond, np.finfo(np.float64).tiny)
+        return np.where(values < self.threshold, beyond, np.nan)
+
+
+def fit_tail(held_out: ArrayLike, share: float = TAIL_SHARE) -> Tail:
+    """Generalized Pareto tail of held-out scores (peaks over threshold).
+
+    Parameters
+    ----------
+    held_out : array-like of shape (n,)
+        Scores of normal rows kept out of training.
+    share : float
+        Share of the lowest scores that the tail is fitted to.
+
+    Returns
+    -------
+    Tail
+        Its shape is kept in [0, 1]: a tail that ends would give p = 0.
+
+    Raises
+    ------
+    ImprobableError
+        If fewer than 50 scores would lie in the tail.
+
+    References
+    ----------
+    .. [1] A. Siffer et al., "Anomaly Detection in Streams with Extreme Value
+       Theory", KDD 2017.
+    """
+    reference = np.sort(np.asarray(held_out, dtype=np.float64))
+    count = int(share * len(reference))
+    if count < TAIL_ROWS:
+        raise ImprobableError(
+            f"A tail model needs {TAIL_ROWS} held-out scores in the lowest {share:.0%}, there are "
+            f"{count}. Fit on more rows, or leave tail=False."
+        )
+    threshold = float(reference[count])
+    excess = threshold - reference[:count]
+    shape, _, scale = genpareto.fit(excess, floc=0.0)
+    if not 0.0 <= shape <= 1.0:
+        shape = float(np.clip(shape, 0.0, 1.0))
+        scale = float(excess.mean()) * (1.0 - min(shape, 0.9))
+    return Tail(threshold, count / len(reference), float(shape), float(scale))
+
+
+def tail_p_values(scores: ArrayLike, held_out: ArrayLike, tail: Tail) -> Floats:
+    """Conformal p-values, replaced by the tail model's where it speaks and is lower.
+
+    Below the lowest held-out score conformal p-values are all 1 / (n + 1); the
+    tail model tells those rows apart. It is an extrapolation, not a guarantee.
+    """
+    exact = p_values(scores, held_out)
+    lowest = float(np.min(np.asarray(held_out, dtype=np.float64)))
+    beyond = np.asarray(scores, dtype=np.float64) < lowest
+    return np.where(beyond, np.fmin(exact, tail.p_values(scores)), exact)

@@ -1,0 +1,1 @@
+"""From a user's data to encoded rows and back. Nothing here imports torch."""

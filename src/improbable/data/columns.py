@@ -1,0 +1,374 @@
+"""Column kinds: one frozen class each, with `fit`, `transform`, `inverse_transform`.
+
+A kind as the user writes it is empty (``Count()``); `fit` gives a copy that
+holds what it learned. All fields are plain values, so a fitted kind is its own
+JSON. `COLUMNS` names them in model files.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from improbable.data.numeric import NumericEncoding, is_heavy_tailed
+from improbable.data.parts import Bools, Cells, Floats, Part
+from improbable.errors import DataError
+
+Values = NDArray[Any]
+MAX_CATEGORIES = 32
+DAY = 86_400.0
+PERIODS = {"day": DAY, "week": 7 * DAY, "year": 365.2425 * DAY}
+
+
+@runtime_checkable
+class ColumnKind(Protocol):
+    """What every column kind offers.
+
+    `storage` says what raw values it takes: "number" (float64, NaN missing),
+    "text" (str or None) or "time" (float64 seconds since 1970, NaN missing).
+    """
+
+    @property
+    def storage(self) -> str: ...
+    def fit(self, values: Values) -> Self: ...
+    def parts(self) -> tuple[Part, ...]: ...
+    def transform(self, values: Values) -> Cells: ...
+    def inverse_transform(self, encoded: Floats) -> Values: ...
+
+
+@dataclass(frozen=True)
+class Real:
+    """Numbers of either sign, standardized.
+
+    Examples
+    --------
+    >>> Real().fit(np.array([0.0, 1.0, 2.0])).inverse_transform(np.zeros((1, 1)))
+    array([1.])
+    """
+
+    likelihood: str = "normal"
+    encoding: NumericEncoding | None = None
+    storage: str = field(default="number", init=False)
+
+    def fit(self, values: Values) -> Self:
+        spike = None if "normal" in self.likelihood else False
+        return replace(self, encoding=NumericEncoding.fit(values, spike=spike))
+
+    def parts(self) -> tuple[Part, ...]:
+        return _fitted(self.encoding).parts(self.likelihood)
+
+    def transform(self, values: Values) -> Cells:
+        return _fitted(self.encoding).transform(values)
+
+    def inverse_transform(self, encoded: Floats) -> Values:
+        return _fitted(self.encoding).inverse_transform(encoded)
+
+
+@dataclass(frozen=True)
+class Positive:
+    """Amounts with a heavy right tail: prices, durations, sizes; on a log scale."""
+
+    likelihood: str = "normal"
+    encoding: NumericEncoding | None = None
+    storage: str = field(default="number", init=False)
+
+    def fit(self, values: Values) -> Self:
+        positive = values[np.isfinite(values) & (values > 0.0)]
+        unit = float(np.quantile(positive, 0.05)) if len(positive) else 1.0
+        return replace(self, encoding=NumericEncoding.fit(values, unit=unit))
+
+    def parts(self) -> tuple[Part, ...]:
+        return _fitted(self.encoding).parts(self.likelihood)
+
+    def transform(self, values: Values) -> Cells:
+        return _fitted(self.encoding).transform(values)
+
+    def inverse_transform(self, encoded: Floats) -> Values:
+        return np.maximum(_fitted(self.encoding).inverse_transform(encoded), 0.0)
+
+
+@dataclass(frozen=True)
+class Count:
+    """Whole numbers from 0 up; on a log scale when their tail is heavy.
+
+    With ``likelihood="poisson"`` or ``"negative_binomial"`` the probability is
+    that of the count itself; with "normal" that of its encoded value.
+    """
+
+    likelihood: str = "normal"
+    encoding: NumericEncoding | None = None
+    storage: str = field(default="number", init=False)
+
+    def fit(self, values: Values) -> Self:
+        finite = values[np.isfinite(values)]
+        positive = finite[finite > 0.0]
+        unit = float(positive.min()) if is_heavy_tailed(finite) else 0.0
+        spike = None if "normal" in self.likelihood else False
+        return replace(self, encoding=NumericEncoding.fit(values, unit=unit, spike=spike))
+
+    def parts(self) -> tuple[Part, ...]:
+        return _fitted(self.encoding).parts(self.likelihood)
+
+    def transform(self, values: Values) -> Cells:
+        return _fitted(self.encoding).transform(values)
+
+    def inverse_transform(self, encoded: Floats) -> Values:
+        return np.maximum(np.round(_fitted(self.encoding).inverse_transform(encoded)), 0.0)
+
+
+@dataclass(frozen=True)
+class Cyclic:
+    """Numbers on a circle: hours (``period=24``), weekdays (7), angles (360)."""
+
+    period: float = 24.0
+    start: float = 0.0
+    storage: str = field(default="number", init=False)
+
+    def fit(self, values: Values) -> Self:
+        if not (np.isfinite(self.period) and self.period > 0.0):
+            raise DataError(f"Cyclic(period={self.period}) needs a period above 0.")
+        return self
+
+    def parts(self) -> tuple[Part, ...]:
+        return (Part("von_mises", 2, 0.0, -1.0, 1.0),)
+
+    def transform(self, values: Values) -> Cells:
+        infinite = np.isinf(values)
+        missing = np.isnan(values)
+        angle = np.where(infinite | missing, 0.0, values - self.start) * (2 * np.pi / self.period)
+        cells = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+        return _judged(cells, missing, infinite, n_seen=0)
+
+    def inverse_transform(self, encoded: Floats) -> Values:
+        turn = np.arctan2(encoded[:, 1], encoded[:, 0]) / (2 * np.pi)
+        return np.mod(turn, 1.0) * self.period + self.start
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """Names without an order, one-hot; the rarest share one bucket beyond `max_categories`.
+
+    A name never seen has the log probability ``-log(n_seen + 1)`` (the rule of
+    succession) and is hidden from the encoder.
+    """
+
+    max_categories: int = MAX_CATEGORIES
+    names: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    storage: str = field(default="text", init=False)
+
+    def fit(self, values: Values) -> Self:
+        counts = Counter(v for v in values if v is not None)
+        ranked = sorted(counts, key=lambda name: (-counts[name], name))
+        return replace(self, names=tuple(ranked), counts=tuple(counts[n] for n in ranked))
+
+    @property
+    def n_seen(self) -> int:
+        """Observed training rows."""
+        return sum(self.counts)
+
+    @property
+    def width(self) -> int:
+        """Encoded entries: a category each, the last one for all rare ones."""
+        return min(len(self.names), self.max_categories)
+
+    def parts(self) -> tuple[Part, ...]:
+        return (Part("categorical", self.width, 0.0, 0.0, 1.0),)
+
+    def transform(self, values: Values) -> Cells:
+        code, missing, unseen = _codes(values, self.names)
+        slot = np.minimum(code, self.width - 1)
+        one_hot = np.zeros((len(values), self.width))
+        known = code >= 0
+        one_hot[np.flatnonzero(known), slot[known]] = 1.0
+        rare = self._rare_log_shares()
+        cells = _judged(one_hot, missing, unseen, self.n_seen)
+        return replace(cells, offset=cells.offset + np.where(known, rare[code], 0.0))
+
+    def inverse_transform(self, encoded: Floats) -> Values:
+        return np.array(self.names, dtype=object)[encoded.argmax(axis=1)]
+
+    def _rare_log_shares(self) -> Floats:
+        counts = np.array(self.counts, dtype=float)
+        shares = np.zeros(len(counts))
+        bucket = counts[self.width - 1 :]
+        shares[self.width - 1 :] = np.log(bucket / bucket.sum())
+        return shares
+
+
+@dataclass(frozen=True)
+class Binary:
+    """Two names, numbers or truth values; the second in order is encoded as 1."""
+
+    names: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    storage: str = field(default="text", init=False)
+
+    def fit(self, values: Values) -> Self:
+        counts = Counter(v for v in values if v is not None)
+        if len(counts) > 2:
+            raise DataError(
+                f"A Binary column has two values, this one has {len(counts)}. Use Categorical()."
+            )
+        names = tuple(sorted(counts))
+        return replace(self, names=names, counts=tuple(counts[n] for n in names))
+
+    @property
+    def n_seen(self) -> int:
+        """Observed training rows."""
+        return sum(self.counts)
+
+    def parts(self) -> tuple[Part, ...]:
+        return (Part("bernoulli", 1, 0.0, 0.0, 1.0),)
+
+    def transform(self, values: Values) -> Cells:
+        code, missing, unseen = _codes(values, self.names)
+        return _judged(np.maximum(code, 0)[:, None].astype(float), missing, unseen, self.n_seen)
+
+    def inverse_transform(self, encoded: Floats) -> Values:
+        second = (encoded[:, 0] > 0.5) & (len(self.names) > 1)
+        return np.array(self.names, dtype=object)[second.astype(int)]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """One value in all training rows, or none at all; any other value is a surprise."""
+
+    value: str | None = None
+    n_seen: int = 0
+    storage: str = field(default="text", init=False)
+
+    def fit(self, values: Values) -> Self:
+        present = [v for v in values if v is not None]
+        return replace(self, value=present[0] if present else None, n_seen=len(present))
+
+    def parts(self) -> tuple[Part, ...]:
+        return ()
+
+    def transform(self, values: Values) -> Cells:
+        missing = np.array([v is None for v in values], dtype=bool)
+        unseen = np.array([v != self.value for v in values], dtype=bool) & ~missing
+        return _judged(np.zeros((len(values), 0)), missing, unseen, self.n_seen)
+
+    def inverse_transform(self, encoded: Floats) -> Values:
+        return np.full(len(encoded), self.value, dtype=object)
+
+
+@dataclass(frozen=True)
+class Datetime:
+    """Moments: a trend, and the time of day, week and year where training spans them."""
+
+    trend: NumericEncoding | None = None
+    cycles: tuple[str, ...] = ()
+    storage: str = field(default="time", init=False)
+
+    def fit(self, values: Values) -> Self:
+        finite = values[np.isfinite(values)]
+        span = float(np.ptp(finite)) if len(finite) else 0.0
+        within_day = len(np.unique(np.mod(finite, DAY))) > 1
+        cycles = [name for name, period in PERIODS.items() if span >= period]
+        cycles = [name for name in cycles if name != "day" or within_day]
+        trend = NumericEncoding.fit(values, spike=False)
+        return replace(self, trend=trend, cycles=tuple(cycles))
+
+    def parts(self) -> tuple[Part, ...]:
+        return (*_fitted(self.trend).parts(), *(p for c in self._circles() for p in c.parts()))
+
+    def transform(self, values: Values) -> Cells:
+        cells = _fitted(self.trend).transform(values)
+        circles = [circle.transform(values) for circle in self._circles()]
+        return replace(
+            cells,
+            values=np.hstack([cells.values, *(c.values for c in circles)]),
+            observed=np.hstack([cells.observed, *(c.observed for c in circles)]),
+        )
+
+    def inverse_transform(self, encoded: Floats) -> Values:
+        return _fitted(self.trend).inverse_transform(encoded[:, :1])
+
+    def _circles(self) -> list[Cyclic]:
+        return [Cyclic(period=PERIODS[name]) for name in self.cycles]
+
+
+@dataclass(frozen=True)
+class Identifier:
+    """Names that tell rows apart and nothing else: set aside and carried through."""
+
+    storage: str = field(default="text", init=False)
+
+    def fit(self, values: Values) -> Self:
+        return self
+
+    def parts(self) -> tuple[Part, ...]:
+        return ()
+
+    def transform(self, values: Values) -> Cells:
+        no = np.zeros(len(values), dtype=bool)
+        return _judged(np.zeros((len(values), 0)), no, no, n_seen=0)
+
+    def inverse_transform(self, encoded: Floats) -> Values:
+        return np.full(len(encoded), None, dtype=object)
+
+
+COLUMNS: dict[str, type[Any]] = {
+    "real": Real,
+    "positive": Positive,
+    "count": Count,
+    "binary": Binary,
+    "categorical": Categorical,
+    "cyclic": Cyclic,
+    "constant": Constant,
+    "datetime": Datetime,
+    "identifier": Identifier,
+}
+
+
+def kind_name(kind: ColumnKind) -> str:
+    """Name of a column kind in `COLUMNS`."""
+    return next(name for name, cls in COLUMNS.items() if type(kind) is cls)
+
+
+def kind_to_json(kind: ColumnKind) -> dict[str, Any]:
+    """Fitted kind as plain values."""
+    return {"kind": kind_name(kind), **asdict(kind)}  # type: ignore[call-overload]
+
+
+def kind_from_json(record: dict[str, Any]) -> ColumnKind:
+    """Fitted kind from plain values."""
+    cls = COLUMNS[record["kind"]]
+    chosen = {f.name: record[f.name] for f in fields(cls) if f.init and f.name in record}
+    for name, value in chosen.items():
+        if isinstance(value, list):
+            chosen[name] = tuple(value)
+        elif isinstance(value, dict):
+            chosen[name] = NumericEncoding(**value)
+    kind: ColumnKind = cls(**chosen)
+    return kind
+
+
+def _fitted(encoding: NumericEncoding | None) -> NumericEncoding:
+    if encoding is None:
+        raise DataError("This column kind is not fitted. Call `fit` with training values first.")
+    return encoding
+
+
+def _codes(values: Values, names: Sequence[str]) -> tuple[NDArray[np.int64], Bools, Bools]:
+    index = {name: i for i, name in enumerate(names)}
+    code = np.array([-2 if v is None else index.get(v, -1) for v in values], dtype=np.int64)
+    return code, code == -2, code == -1
+
+
+def _judged(values: Floats, missing: Bools, unseen: Bools, n_seen: int) -> Cells:
+    known = ~(missing | unseen)
+    n_parts = 1 if values.shape[1] else 0
+    return Cells(
+        values=values * known[:, None],
+        observed=np.repeat(known[:, None], n_parts, axis=1),
+        offset=np.where(unseen, -np.log(n_seen + 1.0), 0.0),
+        missing=missing,
+        unseen=unseen,
+        out_of_range=np.zeros_like(missing),
+    )

@@ -1,0 +1,399 @@
+"""Tables in files, read and written batch by batch.
+
+Memory does not grow with the length of a file, except for CSV with inferred types.
+Whatever is wrong with the content of a file is raised as `DataError`.
+"""
+
+import csv
+import gzip
+import json
+import math
+import os
+import re
+import secrets
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from improbable.errors import DataError
+
+FORMATS: dict[str, tuple[str, ...]] = {
+    "csv": (".csv", ".csv.gz"),
+    "tsv": (".tsv", ".tab", ".tsv.gz"),
+    "parquet": (".parquet", ".pq"),
+    "arrow": (".arrow", ".feather", ".ipc"),
+    "jsonl": (".jsonl", ".ndjson", ".jsonl.gz"),
+}
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+_NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
+_BLOCK = 1 << 22
+_NO_ROOM = ("rows cannot be kept on disk", "Set TMPDIR to a folder with more room.")
+
+Path = str | os.PathLike[str]
+_Contents = tuple[pa.Schema, Iterable[pa.RecordBatch]]
+_Append = Callable[[pa.RecordBatch], object]
+_Blame = Callable[[], AbstractContextManager[None]]
+
+
+def format_of(path: Path, override: str | None = None) -> str:
+    """Key of `FORMATS` for a file: `override`, or as its extension says; "-" is csv."""
+    name = os.fspath(path)
+    fits = (key for key, extensions in FORMATS.items() if name.lower().endswith(extensions))
+    format = override or ("csv" if name == "-" else next(fits, None))
+    if format in FORMATS:
+        return format
+    what = f"{override} is no format" if override else f"{name} does not tell its format"
+    raise DataError(f"{what}. Pass one of {', '.join(FORMATS)}, as in --format csv.")
+
+
+@contextmanager
+def _blaming(problem: str, remedy: str) -> Iterator[None]:
+    """Turn whatever goes wrong, except a broken pipe, into a `DataError`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except DataError as error:
+        raise DataError(f"{problem}: {error}") from error
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = re.sub(r"Row #(\d+)", r"row \1 after the header", " ".join(reason.split()))
+        raise DataError(f"{problem}: {reason[:300].rstrip('.')}. {remedy}") from error
+
+
+@dataclass(frozen=True)
+class Reader:
+    """An open table: its schema now, its rows once."""
+
+    schema: pa.Schema
+    _rows: Iterator[pa.RecordBatch]
+    _stack: ExitStack
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Record batches in file order; the file is closed after the last one."""
+        with self._stack:
+            yield from self._rows
+
+
+def read_batches(
+    path: Path, *, format: str | None = None, batch_rows: int = 65_536, text: bool = False
+) -> Reader:
+    """Open a table for reading in batches.
+
+    Parameters
+    ----------
+    path : str or path-like
+        "-" is standard input. The extension decides on the format, unless it is given.
+    text : bool
+        Keep the cells of CSV as they are written: every column holds strings, and only the
+        empty cell is null. Otherwise types are inferred from all rows, which are held in
+        memory, and NA, N/A, NaN, null, None and ? are null too. Other formats carry their
+        types, and ignore this; a JSON Lines file is read twice to find them.
+
+    Raises
+    ------
+    DataError
+        If the file is absent, empty, damaged or of another format; reading a batch may
+        raise it too. The message names the row or line where it is known.
+    """
+    name, format = os.fspath(path), format_of(path, format)
+    if name != "-" and not os.path.exists(name):
+        raise DataError(f"there is no file {name}. Check its spelling and folder.")
+    problem = f"{'standard input' if name == '-' else name} cannot be read as {format}"
+    blame = partial(_blaming, problem, "Repair it, or pass its true format.")
+    with ExitStack() as stack:
+        with blame():
+            stream = _opened(name, format, stack)
+            schema, batches = _contents(stream, format, batch_rows, text=text)
+            _check_names(schema.names)
+            schema.to_string()  # fails for nested names that are not UTF-8
+        return Reader(schema, _resliced(batches, batch_rows, blame), stack.pop_all())
+
+
+def read_table(path: Path, *, format: str | None = None) -> pa.Table:
+    """Read a whole table, with inferred types; see `read_batches`."""
+    reader = read_batches(path, format=format)
+    return pa.Table.from_batches(reader.batches(), schema=reader.schema)
+
+
+def _opened(name: str, format: str, stack: ExitStack) -> Any:
+    """Open a file or standard input, by way of a temporary file if it must be seekable."""
+    stream: Any = sys.stdin.buffer if name == "-" else stack.enter_context(open(name, "rb"))
+    if name.lower().endswith(".gz"):
+        stream = stack.enter_context(gzip.open(stream))
+    if format not in _DELIMITERS and (name == "-" or not stream.seekable()):
+        source, stream = stream, stack.enter_context(tempfile.SpooledTemporaryFile(1 << 26))
+        shutil.copyfileobj(source, stream)
+        stream.seek(0)
+    return stream
+
+
+def _contents(stream: IO[bytes], format: str, batch_rows: int, *, text: bool) -> _Contents:
+    if format == "parquet":
+        file = pq.ParquetFile(stream, buffer_size=1 << 16, pre_buffer=False)
+        return file.schema_arrow, file.iter_batches(batch_rows)
+    if format == "jsonl":
+        return _json_contents(stream)
+    if format in _DELIMITERS:
+        return _csv_contents(stream, _DELIMITERS[format], text=text)
+    magic = stream.read(6)
+    stream.seek(0)
+    if magic != b"ARROW1":
+        batches = pa.ipc.open_stream(stream)
+        return batches.schema, batches
+    arrow = pa.ipc.open_file(stream)
+    return arrow.schema, map(arrow.get_batch, range(arrow.num_record_batches))
+
+
+def _check_names(names: list[str]) -> None:
+    if not names:
+        raise DataError("it is empty, without even a column. Pass a table with rows.")
+    repeated = [repr(name) for name, times in Counter(names).items() if times > 1]
+    if repeated:
+        raise DataError(f"several columns are named {', '.join(repeated)}. Rename all but one.")
+
+
+def _resliced(batches: Iterable[Any], batch_rows: int, blame: _Blame) -> Iterator[pa.RecordBatch]:
+    with blame():
+        for batch in batches:
+            # Offsets in a damaged file may point anywhere in memory.
+            batch.validate(full=True)
+            for start in range(0, batch.num_rows, batch_rows):
+                yield batch.slice(start, batch_rows)
+
+
+def _csv_contents(stream: Any, delimiter: str, *, text: bool) -> _Contents:
+    # The reader stops right below the header, and leaves the rest of the stream to pyarrow.
+    header = (line.decode("utf-8-sig") for line in iter(stream.readline, b""))
+    names = next(filter(None, csv.reader(header, delimiter=delimiter)), [])
+    strings = pa.schema([(name, pa.string()) for name in names])
+    try:
+        rows = (pa.csv.open_csv if text else pa.csv.read_csv)(
+            stream,
+            # One thread: only then do errors carry the number of the row.
+            pa.csv.ReadOptions(column_names=names, block_size=_BLOCK, use_threads=False),
+            pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+            pa.csv.ConvertOptions(
+                column_types=strings if text else None,
+                null_values=[""] if text else _NULLS,
+                strings_can_be_null=True,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if "Empty CSV" in str(error):
+            return strings, []
+        raise
+    for field in rows.schema:
+        if pa.types.is_binary(field.type):
+            raise DataError(f"column {field.name!r} is not UTF-8 text. Save the file as UTF-8.")
+    return rows.schema, rows if text else rows.to_batches()
+
+
+def _json_contents(stream: IO[bytes]) -> _Contents:
+    schema = pa.schema([])
+    for blame, batch in _json_batches(stream):
+        with blame():
+            schema = pa.unify_schemas([schema, batch.schema], promote_options="permissive")
+    stream.seek(0)
+    return schema, (batch for _, batch in _json_batches(stream, pa.struct(schema)))
+
+
+def _json_batches(stream: IO[bytes], kind: Any = None) -> Iterator[tuple[_Blame, Any]]:
+    """Record batches, each with the blame for its lines."""
+    last = 0
+    while lines := stream.readlines(_BLOCK):
+        first, last = last + 1, last + len(lines)
+        rows = []
+        for number, line in enumerate(lines, first):
+            with _blaming(f"line {number}", "Write one JSON object a line."):
+                rows += [{**json.loads(line)}] if line.strip() else []
+        blame = partial(_blaming, f"lines {first} to {last}", "Give each name one type.")
+        with blame():
+            objects = pa.array(rows, kind or (None if rows else pa.struct([])))
+        yield blame, pa.RecordBatch.from_struct_array(objects)
+
+
+@dataclass(frozen=True)
+class Writer:
+    """An open table to be written; made by `open_writer`."""
+
+    schema: pa.Schema
+    _append: _Append
+    _blame: _Blame
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append the rows of a batch, which must have the columns of the table."""
+        with self._blame():
+            self._append(batch.cast(self.schema))
+
+
+@contextmanager
+def open_writer(path: Path, schema: pa.Schema, *, format: str | None = None) -> Iterator[Writer]:
+    """Open a table for writing that appears whole when the block ends, or not at all.
+
+    Rows go to a hidden file, which replaces `path` at the end and is removed on an exception.
+    Standard output, "-", and devices receive rows at once, arrow being the stream format
+    there. Dictionary columns are written as their values. A broken pipe is left to the caller.
+
+    Raises
+    ------
+    DataError
+        If the destination cannot be written, or the format has no place for a value.
+    """
+    name, format = os.fspath(path), format_of(path, format)
+    problem = f"{'standard output' if name == '-' else name} cannot be written"
+    blame = partial(_blaming, problem, "Name a file in a folder that exists and has room.")
+    schema = _without_dictionaries(schema)
+    stack = ExitStack()
+    try:
+        with blame():
+            append = _encoder(name, format, schema, stack)
+        yield Writer(schema, append, blame)
+        with blame():
+            stack.close()
+    except BaseException as error:
+        # What fails while the stack unwinds must not hide the first error.
+        with suppress(Exception):
+            stack.__exit__(type(error), error, error.__traceback__)
+        raise
+
+
+def _without_dictionaries(schema: pa.Schema) -> pa.Schema:
+    """Replace dictionaries, which in an Arrow file may not differ between batches."""
+    new = [f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f for f in schema]
+    return pa.schema(new, schema.metadata)
+
+
+def _encoder(name: str, format: str, schema: pa.Schema, stack: ExitStack) -> _Append:
+    """Open the destination on the stack, and return what appends a batch to it."""
+    leaves_at_once = name == "-" or (os.path.exists(name) and not os.path.isfile(name))
+    opened = _leaving(name, whole=format == "parquet") if leaves_at_once else _replacing(name)
+    sink: Any = stack.enter_context(opened)
+    if format == "parquet":
+        writer: Any = stack.enter_context(pq.ParquetWriter(sink, schema))
+        return lambda batch: writer.write_batch(batch)
+    if format == "arrow":
+        writer = (pa.ipc.new_stream if leaves_at_once else pa.ipc.new_file)(sink, schema)
+        stack.push(lambda kind, *_: None if kind else writer.close())
+        return lambda batch: writer.write(batch)
+    if name.lower().endswith(".gz"):
+        sink = stack.enter_context(gzip.GzipFile("", "wb", fileobj=sink, mtime=0))
+    if format == "jsonl":
+        return lambda batch: _write_json(sink, batch)
+    delimiter = _DELIMITERS[format]
+    _write_csv(sink, [[column] for column in schema.names], delimiter)
+    return lambda batch: _write_csv(sink, [_values(c, _cell) for c in batch.columns], delimiter)
+
+
+@contextmanager
+def _leaving(name: str, *, whole: bool) -> Iterator[IO[bytes]]:
+    """Open standard output or a device; `whole` holds the bytes back until the end."""
+    with nullcontext(sys.stdout.buffer) if name == "-" else open(name, "wb") as out:
+        with tempfile.TemporaryFile() if whole else nullcontext(out) as sink:
+            yield sink
+            if whole:
+                sink.seek(0)
+                shutil.copyfileobj(sink, out)
+        out.flush()
+
+
+@contextmanager
+def _replacing(name: str) -> Iterator[IO[bytes]]:
+    """Open a hidden file that takes the place of another, if all goes well."""
+    path = os.path.realpath(name)
+    existed = os.path.exists(path)
+    if existed and not os.access(path, os.W_OK):
+        raise PermissionError("it is read-only")
+    # Not `tempfile`: the mode of the result must follow the umask, as for any new file.
+    hidden = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.partial")
+    try:
+        with open(hidden, "xb") as sink:
+            yield sink
+        if existed:
+            shutil.copymode(path, hidden)
+        os.replace(hidden, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(hidden)
+        raise
+
+
+def _write_csv(sink: IO[bytes], columns: list[list[Any]], delimiter: str) -> None:
+    lines: list[str] = []
+    writer = csv.writer(SimpleNamespace(write=lines.append), delimiter=delimiter)
+    # Its line end is \r\n, and so it quotes the cells that hold either of these.
+    writer.writerows(zip(*columns, strict=True))
+    sink.write("".join(line[:-2] + "\n" for line in lines).encode())
+
+
+def _write_json(sink: IO[bytes], batch: pa.RecordBatch) -> None:
+    columns = [_values(column, _plain) for column in batch.columns]
+    for row in zip(*columns, strict=True):
+        line = json.dumps(dict(zip(batch.schema.names, row, strict=True)), ensure_ascii=False)
+        sink.write(line.encode() + b"\n")
+
+
+def _values(column: pa.Array, convert: Callable[[Any], Any]) -> list[Any]:
+    """Python values, converted; times come as strings of ISO 8601."""
+    if pa.types.is_temporal(column.type) or pa.types.is_decimal(column.type):
+        return [v and v.replace(" ", "T") for v in column.cast(pa.string()).to_pylist()]
+    if pa.types.is_floating(column.type) and column.type != pa.float64():
+        column = column.cast(pa.string()).cast(pa.float64())  # 0.1, not 0.10000000149
+    return [convert(value) for value in column.to_pylist()]
+
+
+def _cell(value: Any) -> Any:
+    """Value as a cell of CSV."""
+    if isinstance(value, list):
+        return "; ".join(str(_cell(item)) for item in value if item is not None)
+    return json.dumps(_plain(value)) if isinstance(value, bool | dict) else value
+
+
+def _plain(value: Any) -> Any:
+    """Value in the terms of JSON."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)
+
+
+@dataclass(frozen=True)
+class Spill:
+    """Record batches in a temporary file; made by `spill`."""
+
+    schema: pa.Schema
+    _file: IO[bytes]
+    _writer: Any
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append a batch; not after `batches` was called."""
+        with _blaming(*_NO_ROOM):
+            self._writer.write(batch)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Batches in the order of writing; one pass at a time."""
+        with _blaming(*_NO_ROOM):
+            self._writer.close()
+            self._file.seek(0)
+        yield from pa.ipc.open_stream(self._file)
+
+
+@contextmanager
+def spill(schema: pa.Schema) -> Iterator[Spill]:
+    """Open a nameless temporary file for batches, to be read back inside the block."""
+    with tempfile.TemporaryFile() as file:
+        yield Spill(schema, file, pa.ipc.new_stream(file, schema))

@@ -1,0 +1,84 @@
+"""Which kind a column is, from its values."""
+
+import numpy as np
+
+from improbable.data.columns import (
+    Binary,
+    Categorical,
+    ColumnKind,
+    Constant,
+    Count,
+    Datetime,
+    Identifier,
+    Positive,
+    Real,
+)
+from improbable.data.frames import RawColumn, Values, parse_time
+from improbable.data.numeric import is_heavy_tailed
+from improbable.data.parts import Floats
+
+IDENTIFIER_SHARE = 0.9
+IDENTIFIER_ROWS = 20
+PROBE = 200
+
+
+def infer_kind(column: RawColumn, *, named: bool) -> ColumnKind:
+    """Kind of a column.
+
+    Parameters
+    ----------
+    column : RawColumn
+        Its training values.
+    named : bool
+        Whether the table came with column names. An array holds features,
+        never identifiers.
+
+    Returns
+    -------
+    ColumnKind
+        Not yet fitted.
+    """
+    if column.storage == "time":
+        finite = column.values[np.isfinite(column.values)]
+        return Datetime() if len(np.unique(finite)) > 1 else Constant()
+    if column.storage == "number":
+        return _infer_number(column.values, named=named, whole_type="Int" in column.dtype)
+    return _infer_text(column.values, named=named)
+
+
+def _infer_number(values: Floats, *, named: bool, whole_type: bool) -> ColumnKind:
+    finite = values[np.isfinite(values)]
+    distinct = np.unique(finite)
+    if len(distinct) < 2:
+        return Constant()
+    whole = bool((distinct == np.round(distinct)).all())
+    if len(distinct) == 2 and whole and (len(finite) >= 10 or set(distinct) <= {0.0, 1.0}):
+        return Binary()
+    if named and whole_type and _counts_rows(finite, distinct):
+        return Identifier()
+    if distinct[0] < 0.0:
+        return Real()
+    if whole:
+        return Count()
+    return Positive() if is_heavy_tailed(finite) else Real()
+
+
+def _counts_rows(finite: Floats, distinct: Floats) -> bool:
+    """Whether whole numbers run through the rows one by one, as row numbers do."""
+    n = len(finite)
+    return n >= IDENTIFIER_ROWS and len(distinct) == n and distinct[-1] - distinct[0] < 1.05 * n
+
+
+def _infer_text(values: Values, *, named: bool) -> ColumnKind:
+    present = [v for v in values if v is not None]
+    distinct = set(present)
+    if len(distinct) < 2:
+        return Constant()
+    if len(distinct) == 2:
+        return Binary()
+    if all(parse_time(v) is not None for v in present[:PROBE]):
+        return Datetime()
+    near_unique = len(distinct) >= IDENTIFIER_SHARE * len(present)
+    if named and near_unique and len(present) >= IDENTIFIER_ROWS:
+        return Identifier()
+    return Categorical()

@@ -1,0 +1,402 @@
+"""Tables to encoded rows and back: the codec of mixed-type columns."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from improbable.data.columns import (
+    COLUMNS,
+    ColumnKind,
+    Constant,
+    Count,
+    Datetime,
+    Identifier,
+    kind_from_json,
+    kind_to_json,
+)
+from improbable.data.frames import Frame, RawColumn, Values, as_storage, read_frame
+from improbable.data.inference import infer_kind
+from improbable.data.parts import Cells, Floats, Part
+from improbable.data.rows import Rows
+from improbable.errors import DataError, DataWarning, SchemaError
+
+COUNT_LIKELIHOODS = ("poisson", "negative_binomial")
+NUMBER_LIKELIHOODS = ("normal", "normal_per_column", "normal_fixed", "student_t")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A fitted column: its name, its kind, and the type to give it back in."""
+
+    name: str
+    kind: ColumnKind
+    dtype: str
+    storage: str
+
+
+@dataclass(frozen=True)
+class TableCodec:
+    """Codec of tables.
+
+    Parameters
+    ----------
+    kinds : mapping of str to ColumnKind or str, optional
+        Kinds that override inference, by column name ("x0", "x1", ... in arrays).
+    likelihood : "auto", str or mapping of str to str
+        Likelihood of numeric columns, for all or by name.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+        All columns in table order, identifiers included.
+    library : str
+        Where the training table came from.
+    n_rows : int
+        Training rows.
+    """
+
+    kinds: Any = None
+    likelihood: Any = "auto"
+    columns: tuple[Column, ...] = ()
+    library: str = "numpy"
+    n_rows: int = 0
+
+    def fit(self, data: Any) -> Self:
+        """Codec that knows the columns of `data`.
+
+        Raises
+        ------
+        DataError
+            If there is no row, no column, or a column cannot be what it is said to be.
+        SchemaError
+            If `kinds` or `likelihood` name a column that is not there.
+        """
+        frame = data if isinstance(data, Frame) else read_frame(data)
+        if frame.n_rows == 0:
+            raise DataError(
+                "Found array with 0 sample(s) while a minimum of 1 is required. Pass rows to fit."
+            )
+        kinds = _named_kinds(self.kinds, frame)
+        likelihoods = _named_likelihoods(self.likelihood, frame)
+        columns = tuple(
+            _fit_column(name, raw, kinds.get(name), likelihoods.get(name), frame)
+            for name, raw in frame.columns.items()
+        )
+        fitted = replace(self, columns=columns, library=frame.library, n_rows=frame.n_rows)
+        if not fitted.modeled:
+            raise DataError(
+                "Every column looks like an identifier, so nothing is left to model. "
+                "Say what a column is, for instance columns={'name': 'categorical'}."
+            )
+        return fitted
+
+    @cached_property
+    def modeled(self) -> tuple[Column, ...]:
+        """Columns that take part in the score: all but identifiers."""
+        return tuple(c for c in self.columns if not isinstance(c.kind, Identifier))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Names of the modeled columns."""
+        return tuple(c.name for c in self.modeled)
+
+    @cached_property
+    def _places(self) -> list[tuple[int, int, Part]]:
+        """(column, position in the column, part), equal likelihoods side by side."""
+        placed = [
+            (i, j, part)
+            for i, column in enumerate(self.modeled)
+            for j, part in enumerate(column.kind.parts())
+        ]
+        return sorted(placed, key=lambda place: (place[2].likelihood, place[2].width))
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """Parts in the order of an encoded row."""
+        return tuple(part for _, _, part in self._places)
+
+    @cached_property
+    def part_columns(self) -> NDArray[np.int64]:
+        """Modeled column that each part belongs to, shape (n_parts,)."""
+        return np.array([i for i, _, _ in self._places], dtype=np.int64)
+
+    @cached_property
+    def event_size(self) -> int:
+        """Width of an encoded row."""
+        return sum(part.width for part in self.parts)
+
+    @cached_property
+    def _slots(self) -> list[tuple[list[int], list[int]]]:
+        """Encoded entries and parts of each modeled column, in the column's own order."""
+        starts = np.cumsum([0, *(part.width for part in self.parts)])
+        slots: list[list[tuple[int, int, int]]] = [[] for _ in self.modeled]
+        for p, (i, j, _) in enumerate(self._places):
+            slots[i].append((j, int(starts[p]), p))
+        return [
+            (
+                [start + k for _, start, p in sorted(s) for k in range(self.parts[p].width)],
+                [p for _, _, p in sorted(s)],
+            )
+            for s in slots
+        ]
+
+    def read(self, data: Any) -> Frame:
+        """Plain columns of a table that matches the fitted ones, in fitted order.
+
+        Raises
+        ------
+        SchemaError
+            If columns are missing or of another type.
+        """
+        frame = read_frame(data)
+        if not (frame.named and self.library != "numpy"):
+            frame = self._by_position(frame)
+        _check_names(self.columns, frame)
+        return frame
+
+    def transform(self, data: Any) -> Rows:
+        """Encoded rows of a table.
+
+        Parameters
+        ----------
+        data : data frame, array, list, or Frame
+            With the columns seen at fit, in any order; further ones are ignored.
+
+        Returns
+        -------
+        Rows
+        """
+        frame = data if isinstance(data, Frame) else self.read(data)
+        n, n_columns = frame.n_rows, len(self.modeled)
+        values = np.zeros((n, self.event_size))
+        observed = np.zeros((n, len(self.parts)), dtype=bool)
+        offsets = np.zeros((n, n_columns))
+        flags = np.zeros((3, n, n_columns), dtype=bool)
+        retyped: list[str] = []
+        for i, column in enumerate(self.modeled):
+            cells = self._cells(column, frame.columns[column.name], retyped)
+            entries, parts = self._slots[i]
+            values[:, entries] = cells.values
+            observed[:, parts] = cells.observed
+            offsets[:, i] = cells.offset
+            flags[:, :, i] = cells.missing, cells.unseen, cells.out_of_range
+        if retyped:
+            raise SchemaError(_schema_message([], [], retyped, {}))
+        return Rows(values, observed, offsets, *flags)
+
+    def _cells(self, column: Column, raw: RawColumn, retyped: list[str]) -> Cells:
+        values, unreadable = as_storage(raw, column.storage, column.dtype)
+        cells = column.kind.transform(values)
+        strange = unreadable | (cells.unseen if raw.storage != column.storage else unreadable)
+        if strange.any() and not (~cells.missing & ~strange).any() and _retyped(column, raw):
+            retyped.append(f"{column.name} ({column.storage} at fit, {raw.storage} now)")
+        if not unreadable.any():
+            return cells
+        offset = np.where(unreadable, -np.log(self.n_rows + 1.0), cells.offset)
+        return replace(
+            cells,
+            offset=offset,
+            missing=cells.missing & ~unreadable,
+            unseen=cells.unseen | unreadable,
+        )
+
+    def inverse_transform(
+        self, values: Floats, carried: Frame | None = None
+    ) -> dict[str, RawColumn]:
+        """Plain columns of encoded rows, in table order.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_samples, event_size)
+            Encoded rows.
+        carried : Frame, optional
+            Where identifiers come from; without it they are missing.
+        """
+        decoded = {
+            column.name: self.inverse_column(i, values) for i, column in enumerate(self.modeled)
+        }
+        out: dict[str, RawColumn] = {}
+        for column in self.columns:
+            if column.name in decoded:
+                raw = decoded[column.name]
+                out[column.name] = RawColumn(raw, column.kind.storage, column.dtype)
+            elif carried is not None:
+                out[column.name] = carried.columns[column.name]
+            else:
+                nothing = np.full(len(values), None, dtype=object)
+                out[column.name] = RawColumn(nothing, "text", column.dtype)
+        return out
+
+    def inverse_column(self, i: int, values: Floats) -> Values:
+        """Values of modeled column `i`, in its own unit and storage."""
+        entries, _ = self._slots[i]
+        return self.modeled[i].kind.inverse_transform(values[:, entries])
+
+    def column_entries(self, i: int) -> tuple[list[int], list[int]]:
+        """Encoded entries and parts of modeled column `i`."""
+        return self._slots[i]
+
+    def stored(self, column: Column, raw: RawColumn) -> Values:
+        """Values of a column in the storage its kind takes."""
+        return as_storage(raw, column.storage, column.dtype)[0]
+
+    def displayed(self, column: Column, raw: RawColumn, index: NDArray[np.intp]) -> Values:
+        """Values of a column as a reader wants to see them; None where missing."""
+        some = RawColumn(raw.values[index], raw.storage, raw.dtype)
+        values, unreadable = as_storage(some, column.storage, column.dtype)
+        out = np.empty(len(index), dtype=object)
+        out[:] = [None if v is None or v != v else v for v in values]
+        if isinstance(column.kind, Datetime):
+            out[:] = [None if v is None else str(np.datetime64(int(v), "s")) for v in out]
+        out[unreadable] = some.values[unreadable]
+        return out
+
+    def to_json(self) -> dict[str, Any]:
+        """Fitted codec as plain values."""
+        return {
+            "columns": [
+                {"name": c.name, "dtype": c.dtype, "storage": c.storage, **kind_to_json(c.kind)}
+                for c in self.columns
+            ],
+            "library": self.library,
+            "n_rows": self.n_rows,
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Self:
+        """Fitted codec from plain values."""
+        columns = tuple(
+            Column(str(c["name"]), kind_from_json(c), str(c["dtype"]), str(c["storage"]))
+            for c in record["columns"]
+        )
+        return cls(None, "auto", columns, str(record["library"]), int(record["n_rows"]))
+
+    def _by_position(self, frame: Frame) -> Frame:
+        if len(frame.columns) != len(self.columns):
+            raise SchemaError(
+                f"X has {len(frame.columns)} features, but VAEDetector is expecting "
+                f"{len(self.columns)} features as input. Pass the columns seen at fit."
+            )
+        if self.library != "numpy":
+            warnings.warn(
+                "The detector was fitted on named columns and got an array: columns are taken "
+                "by position. Pass a data frame to have them taken by name.",
+                DataWarning,
+                stacklevel=4,
+            )
+        renamed = zip(self.columns, frame.columns.values(), strict=True)
+        return replace(frame, columns={c.name: raw for c, raw in renamed})
+
+
+def _retyped(column: Column, raw: RawColumn) -> bool:
+    return raw.storage != column.storage and not isinstance(column.kind, Constant)
+
+
+def _named_kinds(kinds: Any, frame: Frame) -> dict[str, ColumnKind]:
+    if kinds is None:
+        return {}
+    if not isinstance(kinds, Mapping):
+        raise DataError("columns must map names to kinds, for instance {'age': Count()}.")
+    chosen = {_key(name): _as_kind(kind) for name, kind in kinds.items()}
+    _check_known(chosen, frame, "columns")
+    return chosen
+
+
+def _key(name: Any) -> str:
+    return f"x{name}" if isinstance(name, int) else str(name)
+
+
+def _as_kind(kind: Any) -> ColumnKind:
+    if isinstance(kind, str) and kind in COLUMNS:
+        kind = COLUMNS[kind]
+    if isinstance(kind, type) and kind in COLUMNS.values():
+        kind = kind()
+    if type(kind) not in COLUMNS.values():
+        raise DataError(
+            f"{kind!r} is not a column kind. Use one of {', '.join(sorted(COLUMNS))}, "
+            f"as a name or as an object such as Count()."
+        )
+    chosen: ColumnKind = kind
+    return chosen
+
+
+def _named_likelihoods(likelihood: Any, frame: Frame) -> dict[str, str]:
+    if likelihood == "auto":
+        return {}
+    by_name = likelihood if isinstance(likelihood, Mapping) else None
+    chosen = {
+        _key(name): str(value)
+        for name, value in (by_name or dict.fromkeys(frame.columns, likelihood)).items()
+    }
+    _check_known(chosen, frame, "likelihood")
+    allowed = (*NUMBER_LIKELIHOODS, *COUNT_LIKELIHOODS)
+    for value in chosen.values():
+        if value not in allowed:
+            raise DataError(
+                f"{value!r} is not a likelihood of numeric columns. Use one of "
+                f"{', '.join(allowed)}, or 'auto'."
+            )
+    return chosen
+
+
+def _check_known(chosen: Mapping[str, Any], frame: Frame, what: str) -> None:
+    unknown = [name for name in chosen if name not in frame.columns]
+    if unknown:
+        near = {n: get_close_matches(n, list(frame.columns), 1) for n in unknown}
+        hints = ", ".join(f"{n}{f' (did you mean {m[0]}?)' if m else ''}" for n, m in near.items())
+        raise SchemaError(f"{what} names columns that the table does not have: {hints}.")
+
+
+def _fit_column(
+    name: str, raw: RawColumn, kind: ColumnKind | None, likelihood: str | None, frame: Frame
+) -> Column:
+    kind = kind or infer_kind(raw, named=frame.named)
+    allowed = (
+        (*NUMBER_LIKELIHOODS, *COUNT_LIKELIHOODS)
+        if isinstance(kind, Count)
+        else NUMBER_LIKELIHOODS
+    )
+    if likelihood in allowed and hasattr(kind, "likelihood"):
+        kind = replace(kind, likelihood=likelihood)  # type: ignore[type-var]
+    values, unreadable = as_storage(raw, kind.storage, raw.dtype)
+    if unreadable.any():
+        example = raw.values[unreadable][0]
+        raise DataError(
+            f"Column {name!r} cannot be read as {kind.storage}: {example!r}. "
+            f"Clean it, or choose another kind for it with columns={{{name!r}: ...}}."
+        )
+    empty = all(v is None or v != v for v in values)
+    if empty and not isinstance(kind, Constant | Identifier):
+        raise DataError(f"Column {name!r} has no value at all. Leave its kind to be inferred.")
+    return Column(name, kind.fit(values), raw.dtype, kind.storage)
+
+
+def _check_names(columns: tuple[Column, ...], frame: Frame) -> None:
+    known = [c.name for c in columns]
+    missing = [n for n in known if n not in frame.columns]
+    if not missing:
+        return
+    extra = [n for n in frame.columns if n not in known]
+    near = {n: get_close_matches(n, extra or list(frame.columns), 1, 0.5) for n in missing}
+    raise SchemaError(_schema_message(missing, extra, [], near))
+
+
+def _schema_message(
+    missing: list[str], extra: list[str], retyped: list[str], near: dict[str, list[str]]
+) -> str:
+    lines = ["The table does not match the columns seen at fit."]
+    if missing:
+        hints = [f"{n} (nearest: {near[n][0]})" if near.get(n) else n for n in missing]
+        lines.append(f"  missing:  {', '.join(hints)}")
+    if extra:
+        lines.append(f"  extra:    {', '.join(extra)}")
+    if retyped:
+        lines.append(f"  re-typed: {', '.join(retyped)}")
+    lines.append("Rename or convert these columns, or fit again on a table like this one.")
+    return "\n".join(lines)

@@ -1,0 +1,351 @@
+"""The estimator: fit on normal rows, score new ones, decide, and say why."""
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from improbable import calibration, results
+from improbable.data.parts import Floats
+from improbable.data.rows import Rows
+from improbable.explanations import Explanation
+from improbable.fitting import fit_model
+from improbable.latent.gaussians import Posterior
+from improbable.model import Model
+from improbable.progress import training_bar
+from improbable.scores import SCORES
+from improbable.settings import check_settings
+from improbable.training import History
+
+
+class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
+    r"""Anomaly detector that learns what normal rows look like with a variational autoencoder.
+
+    It estimates log p(x) of a row by importance sampling from q(z given x),
+    averages it over an ensemble, and compares it with rows kept out of
+    training. Higher scores are more normal throughout.
+
+    Parameters
+    ----------
+    columns : mapping of str to column kind, optional
+        Kinds that override inference, for instance ``{"age": Count()}`` or
+        ``{"hour": Cyclic(period=24)}``. Columns of arrays are "x0", "x1", ...
+    latent_dim : int or "auto"
+        Size of z.
+    hidden : sequence of int
+        Hidden units of the encoder, layer by layer.
+    decoder_hidden : sequence of int, optional
+        The same of the decoder; the mirror of `hidden` if None.
+    likelihood : "auto", str or mapping of str to str
+        Likelihood of numeric columns: "normal", "normal_per_column",
+        "normal_fixed", "student_t"; of counts also "poisson",
+        "negative_binomial".
+    prior : "normal"
+        p(z).
+    n_members : int
+        Networks in the ensemble.
+    n_draws : int
+        Draws of z a row when scoring.
+    score_function : str
+        Score that decides, a name in `improbable.scores.SCORES`.
+    contamination : "auto" or float in (0, 0.5]
+        Share of the training rows that `predict` flags. "auto" flags what
+        scores below the lowest 1 % of held-out rows.
+    max_steps : int
+        Optimizer steps at most; training stops early when the held-out ELBO does.
+    batch_size : int
+        Rows a step.
+    learning_rate : float
+        Peak of the one-cycle schedule.
+    validation_fraction, calibration_fraction : float
+        Shares of the rows kept out of training to decide when to stop, and to
+        calibrate p-values (at most 20,000 rows each).
+    random_state : int, Generator, RandomState or None
+        Seed of everything random in `fit`. Scoring is deterministic.
+    device : str
+        Where to train: "auto", "cpu", "cuda". Scoring is on the CPU in float64.
+    verbose : bool
+        Whether to show a progress bar and how training ended.
+
+    Attributes
+    ----------
+    model_ : Model
+        Everything that was learned.
+    history_ : History
+        How training went, and its named stop reason.
+    offset_ : float
+        ``decision_function = score_samples - offset_``.
+    n_features_in_ : int
+        Columns seen at fit.
+    feature_names_in_ : ndarray of str
+        Their names, if they came with the data.
+
+    See Also
+    --------
+    sklearn.ensemble.IsolationForest : Global anomalies, no likelihood.
+
+    References
+    ----------
+    .. [1] J. An and S. Cho, "Variational Autoencoder based Anomaly Detection
+       using Reconstruction Probability", SNU Data Mining Center, 2015.
+    .. [2] Y. Burda et al., "Importance Weighted Autoencoders", ICLR 2016.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> train = rng.normal(size=(500, 3))
+    >>> detector = VAEDetector(random_state=0, max_steps=50).fit(train)
+    >>> detector.predict([[0.0, 0.0, 0.0], [9.0, 9.0, 9.0]])
+    array([ 1, -1])
+    """
+
+    def __init__(
+        self,
+        columns: Any = None,
+        *,
+        latent_dim: int | str = "auto",
+        hidden: Any = (128, 128),
+        decoder_hidden: Any = None,
+        likelihood: Any = "auto",
+        prior: str = "normal",
+        n_members: int = 4,
+        n_draws: int = 8,
+        score_function: str = "log_marginal",
+        contamination: float | str = "auto",
+        max_steps: int = 300,
+        batch_size: int = 256,
+        learning_rate: float = 3e-3,
+        validation_fraction: float = 0.1,
+        calibration_fraction: float = 0.2,
+        random_state: Any = None,
+        device: str = "auto",
+        verbose: bool = False,
+    ) -> None:
+        self.columns = columns
+        self.latent_dim = latent_dim
+        self.hidden = hidden
+        self.decoder_hidden = decoder_hidden
+        self.likelihood = likelihood
+        self.prior = prior
+        self.n_members = n_members
+        self.n_draws = n_draws
+        self.score_function = score_function
+        self.contamination = contamination
+        self.max_steps = max_steps
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.calibration_fraction = calibration_fraction
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Learn from normal rows.
+
+        Parameters
+        ----------
+        X : data frame, array or list of shape (n_samples, n_features)
+            Rows taken as normal. Missing cells may be NaN, None or null.
+        y : ignored
+
+        Returns
+        -------
+        VAEDetector
+            Itself.
+
+        Raises
+        ------
+        ImprobableError
+            If an argument is out of range.
+        DataError, SchemaError
+            If the table cannot be modeled, or `columns` names unknown columns.
+        """
+        settings = check_settings(self.get_params(deep=False))
+        with training_bar(shown=bool(self.verbose)) as progress:
+            self.model_: Model = fit_model(X, settings, progress)
+        self._describe_input()
+        if self.contamination == "auto":
+            self.offset_ = calibration.threshold_at(self.model_.held_out, results.AUTO_ALPHA)
+        else:
+            level = 100.0 * float(self.contamination)
+            self.offset_ = float(np.percentile(self.score_samples(X), level))
+        return self
+
+    def _describe_input(self) -> None:
+        codec = self.model_.codec
+        self.n_features_in_ = len(codec.columns)
+        self.__dict__.pop("feature_names_in_", None)
+        if codec.library != "numpy":
+            self.feature_names_in_ = np.array([c.name for c in codec.columns], dtype=object)
+
+    @property
+    def history_(self) -> History:
+        """How training went."""
+        return self._fitted().history
+
+    def score_samples(self, X: Any) -> Floats:
+        """Score of each row by `score_function`.
+
+        A missing cell counts as the average cell of its column, so that rows
+        with and without missing cells compare like with like; use
+        `reconstruction_probability` for the sum over observed cells alone.
+
+        Parameters
+        ----------
+        X : data frame, array or list of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), float64
+            Nats. The higher, the more normal.
+        """
+        return self._fitted().decision_scores(self._rows(X))
+
+    def decision_function(self, X: Any) -> Floats:
+        """Score minus `offset_`, nats, shape (n_samples,); negative where `predict` says -1."""
+        return self.score_samples(X) - self.offset_
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Labels of shape (n_samples,): +1 inlier, -1 outlier, as scikit-learn."""
+        return np.where(self.decision_function(X) < 0.0, -1, 1)
+
+    def p_values(self, X: Any, *, tail: bool = False) -> Floats:
+        """Share of held-out normal rows that score as low (one more counted on both sides).
+
+        Parameters
+        ----------
+        X : data frame, array or list of shape (n_samples, n_features)
+        tail : bool
+            Whether to extrapolate below the lowest held-out score with a
+            generalized Pareto tail. No guarantee holds there.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            In (0, 1]. The lower, the less normal.
+        """
+        return self._fitted().p_values(self.score_samples(X), tail=tail)
+
+    def detect(
+        self,
+        X: Any,
+        alpha: float = results.AUTO_ALPHA,
+        *,
+        fdr: float | None = None,
+        tail: bool = False,
+    ) -> Any:
+        """Decision, evidence and reasons for each row.
+
+        Parameters
+        ----------
+        X : data frame, array or list of shape (n_samples, n_features)
+        alpha : float
+            False-alarm rate: rows with a p-value at or below it are flagged.
+        fdr : float, optional
+            Flag by q-value instead: expected share of false alarms among the flagged.
+        tail : bool
+            As in `p_values`.
+
+        Returns
+        -------
+        data frame of the library of `X`, or record array for arrays
+            Columns is_outlier, p_value, q_value, score, mc_se, top_reasons, warnings.
+
+        Warns
+        -----
+        CalibrationWarning
+            If `alpha` is below what the held-out rows can support.
+        """
+        model = self._fitted()
+        frame = model.codec.read(X)
+        return results.detect(model, frame, alpha=alpha, fdr=fdr, tail=tail).to_native(
+            frame.library
+        )
+
+    def reconstruction_probability(self, X: Any, definition: str = "expected_log_prob") -> Floats:
+        """Reconstruction probability of each row, in the meaning you name.
+
+        Parameters
+        ----------
+        X : data frame, array or list of shape (n_samples, n_features)
+        definition : str
+            "expected_log_prob" (An and Cho, page 8), "log_expected_prob" (page
+            9), "log_marginal", or any name in `improbable.scores.SCORES`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            Nats over the observed cells; a log density, so it may exceed 0. The
+            higher, the more normal.
+        """
+        return self._fitted().score(self._rows(X), definition)
+
+    def scores(self, X: Any) -> Any:
+        """Every definition side by side, each with its Monte-Carlo standard error.
+
+        Returns
+        -------
+        data frame of the library of `X`, or record array for arrays
+            A column for each name in `improbable.scores.SCORES` and one
+            ``<name>_se``; nats.
+        """
+        model = self._fitted()
+        frame = model.codec.read(X)
+        return results.all_scores(model, model.codec.transform(frame), list(SCORES), frame.library)
+
+    def explain(self, X: Any) -> Explanation:
+        """Each column's share of `expected_log_prob`, how unusual it is, and what was expected.
+
+        Costs about `n_features` times as much as scoring: each cell's
+        expectation is conditional on the other columns of its row.
+        """
+        model = self._fitted()
+        return results.explain(model, model.codec.read(X))
+
+    def reconstruct(self, X: Any) -> Any:
+        """Rows as the model decodes them, in the units, types and order of the training table."""
+        model = self._fitted()
+        return results.reconstruct(model, model.codec.read(X))
+
+    def impute(self, X: Any) -> Any:
+        """The same rows with missing cells filled by their importance-weighted expectation."""
+        model = self._fitted()
+        return results.impute(model, model.codec.read(X))
+
+    def sample(self, n_samples: int = 1, *, random_state: Any = None) -> Any:
+        """New rows from the prior of the lead member, as a table like the training one.
+
+        Parameters
+        ----------
+        n_samples : int
+            Rows.
+        random_state : int, Generator, RandomState or None
+        """
+        return results.sample(self._fitted(), n_samples, random_state)
+
+    def posterior(self, X: Any) -> Posterior:
+        """q(z given x) of each row under the lead member."""
+        return self._fitted().posterior(self._rows(X))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether `fit` has run."""
+        return hasattr(self, "model_") and hasattr(self, "offset_")
+
+    def __sklearn_tags__(self) -> Tags:
+        """What scikit-learn may feed it."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
+    def _fitted(self) -> Model:
+        if not hasattr(self, "model_"):
+            check_is_fitted(self)
+        return self.model_
+
+    def _rows(self, X: Any) -> Rows:
+        return self._fitted().codec.transform(X)

@@ -1,0 +1,303 @@
+"""Why a row scores as it does: column by column, in the column's own units."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from improbable.calibration import p_values
+from improbable.data.columns import Binary, Categorical, Constant, Datetime
+from improbable.data.frames import RawColumn, write_frame
+from improbable.data.parts import Floats
+from improbable.data.table import TableCodec
+from improbable.generation import Mixture, conditional
+from improbable.vae import VAE, Batch
+
+GRID = ndtri((np.arange(16) + 0.5) / 16)
+INTERVAL = (0.05, 0.95)
+BLOCK = 64
+Values = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What each column contributes to `expected_log_prob`, and what was expected of it.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Modeled columns.
+    shares : ndarray of shape (n_samples, n_columns)
+        Nats; a row's shares add up to its `expected_log_prob`. The lower, the
+        less normal. Zero where missing.
+    p_values : ndarray of shape (n_samples, n_columns)
+        Share of held-out rows whose share of that column is as low. NaN where missing.
+    surprise : ndarray of shape (n_samples, n_columns)
+        Nats by which a share lies below the column's typical one; what reasons
+        are ranked by. Zero where missing.
+    values, expected : ndarray of objects of shape (n_samples, n_columns)
+        The value found, and the most likely one given the row's other columns.
+    lower, upper : ndarray of shape (n_samples, n_columns)
+        90 % interval given the other columns, in the column's unit (seconds
+        since 1970 for dates). NaN for names.
+    seen : ndarray of int of shape (n_samples, n_columns)
+        Training rows with the same name; -1 for numbers.
+    n_seen : tuple of int
+        Training rows of each column that have a name; 0 for numbers.
+    """
+
+    columns: tuple[str, ...]
+    shares: Floats
+    p_values: Floats
+    surprise: Floats
+    values: Values
+    expected: Values
+    lower: Floats
+    upper: Floats
+    seen: NDArray[np.int64]
+    n_seen: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.shares)
+
+    def ranking(self, row: int) -> list[int]:
+        """Columns of a row, the most surprising first."""
+        return [int(i) for i in np.argsort(-self.surprise[row], kind="stable")]
+
+    def reasons(self, row: int, n: int = 3) -> list[str]:
+        """Sentences for the `n` most surprising columns of a row, those above 1 nat only."""
+        ranked = [i for i in self.ranking(row)[:n] if self.surprise[row, i] > 1.0]
+        return [self.reason(row, i) for i in ranked]
+
+    def reason(self, row: int, column: int) -> str:
+        """One column's part in a row, in words."""
+        name, value = self.columns[column], self.values[row, column]
+        if self.n_seen[column]:
+            return f"{name} = {value} ({self._names_seen(row, column)})"
+        low, high = self.lower[row, column], self.upper[row, column]
+        if np.isnan(low):
+            return f"{name} = {_short(value)} (expected {_short(self.expected[row, column])})"
+        return f"{name} = {_short(value)} (expected {_short(low)} to {_short(high)})"
+
+    def _names_seen(self, row: int, column: int) -> str:
+        seen, total = int(self.seen[row, column]), self.n_seen[column]
+        if seen == 0:
+            return f"never seen in {total:,} rows"
+        expected = self.expected[row, column]
+        if expected == self.values[row, column]:
+            return f"seen {seen:,} times in {total:,} rows"
+        return f"expected {expected}; seen {seen:,} times in {total:,} rows"
+
+    def to_frame(self, library: str = "pyarrow") -> Any:
+        """Table with a line for each row and column, the most surprising first in each row."""
+        order = [(r, c) for r in range(len(self)) for c in self.ranking(r)]
+        rows, cols = (np.array(part, dtype=int) for part in zip(*order, strict=True))
+        numbers = {
+            "row": rows.astype(float),
+            "share": self.shares[rows, cols],
+            "p_value": self.p_values[rows, cols],
+            "surprise": self.surprise[rows, cols],
+            "lower": self.lower[rows, cols],
+            "upper": self.upper[rows, cols],
+        }
+        texts = {
+            "column": np.array(self.columns, dtype=object)[cols],
+            "value": _texts(self.values[rows, cols]),
+            "expected": _texts(self.expected[rows, cols]),
+        }
+        names = (
+            "row",
+            "column",
+            "value",
+            "share",
+            "p_value",
+            "surprise",
+            "expected",
+            "lower",
+            "upper",
+        )
+        columns = {
+            name: RawColumn(texts[name], "text", "String")
+            if name in texts
+            else RawColumn(numbers[name], "number", "Int64" if name == "row" else "Float64")
+            for name in names
+        }
+        return write_frame(columns, library)
+
+    def __str__(self) -> str:
+        lines = []
+        for row in range(min(len(self), 10)):
+            reasons = self.reasons(row) or ["nothing stands out"]
+            lines.append(f"row {row}: {'; '.join(reasons)}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What shares are compared with: those of held-out rows.
+
+    Attributes
+    ----------
+    shares : ndarray of shape (n_rows, n_columns)
+        Nats; NaN where missing.
+    """
+
+    shares: Floats
+
+    @property
+    def typical(self) -> Floats:
+        """Median share of each column, nats; 0 for a column never observed."""
+        return _column_wise(np.median, self.shares)
+
+    @property
+    def mean(self) -> Floats:
+        """Mean share of each column, nats; 0 for a column never observed."""
+        return _column_wise(np.mean, self.shares)
+
+    def p_values(self, shares: Floats, missing: NDArray[np.bool_]) -> Floats:
+        """Column by column, as rows are judged by `calibration.p_values`."""
+        out = np.full(shares.shape, np.nan)
+        for i in range(shares.shape[1]):
+            known = self.shares[:, i][~np.isnan(self.shares[:, i])]
+            if len(known):
+                out[:, i] = p_values(shares[:, i], known)
+        return np.where(missing, np.nan, out)
+
+
+def _column_wise(statistic: Callable[[Floats], Any], shares: Floats) -> Floats:
+    out = np.zeros(shares.shape[1])
+    for i, column in enumerate(shares.T):
+        known = column[~np.isnan(column)]
+        out[i] = statistic(known) if len(known) else 0.0
+    return out
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Expected values and intervals of chosen cells; empty elsewhere."""
+
+    values: Values
+    lower: Floats
+    upper: Floats
+
+
+def expected_cells(
+    vae: VAE, codec: TableCodec, batch: Batch, noise: torch.Tensor, chosen: NDArray[np.bool_]
+) -> Expected:
+    """What each chosen cell was expected to be, given the other columns of its row.
+
+    Parameters
+    ----------
+    vae : VAE
+    codec : TableCodec
+    batch : Batch
+        n rows.
+    noise : Tensor of shape (n_draws, latent_dim)
+    chosen : ndarray of bool of shape (n, n_columns)
+        Cells to answer for: each costs one encoding and `n_draws` decodings.
+    """
+    values = np.full(chosen.shape, None, dtype=object)
+    lower, upper = np.full(chosen.shape, np.nan), np.full(chosen.shape, np.nan)
+    for i, column in enumerate(codec.modeled):
+        if isinstance(column.kind, Constant):
+            values[chosen[:, i], i] = column.kind.value
+            continue
+        _, parts = codec.column_entries(i)
+        for rows in np.array_split(
+            np.flatnonzero(chosen[:, i]), max(1, chosen[:, i].sum() // BLOCK)
+        ):
+            if not len(rows):
+                continue
+            some = batch[torch.from_numpy(rows)]
+            visible = some.observed.clone()
+            visible[:, parts] = 0.0
+            found = _summary(codec, i, conditional(vae, some, visible, noise))
+            values[rows, i], lower[rows, i], upper[rows, i] = found
+    return Expected(values, lower, upper)
+
+
+def _summary(codec: TableCodec, i: int, mixture: Mixture) -> tuple[Values, Floats, Floats]:
+    """Expected value and interval of one column of a mixture, in its own unit."""
+    kind = codec.modeled[i].kind
+    entries, parts = codec.column_entries(i)
+    nothing = np.full(mixture.weights.shape[1], np.nan)
+    if codec.parts[parts[0]].likelihood == "von_mises" or isinstance(kind, Binary | Categorical):
+        return codec.inverse_column(i, mixture.expected), nothing, nothing
+    low, middle, high = _quantiles(codec, i, mixture, entries, len(parts) > 1)
+    expected = np.array(middle, dtype=object)
+    if isinstance(kind, Datetime):
+        expected = np.array([_moment(v) for v in middle], dtype=object)
+    return expected, low, high
+
+
+def _quantiles(
+    codec: TableCodec, i: int, mixture: Mixture, entries: list[int], has_spike: bool
+) -> tuple[Floats, Floats, Floats]:
+    """5 %, 50 % and 95 % quantiles of a numeric column, from equally likely grid points."""
+    spread = isinstance(codec.modeled[i].kind, Datetime)
+    size = entries[0] if spread or not has_spike else entries[1]
+    points = mixture.mean[..., size, None] + np.sqrt(mixture.variance[..., size, None]) * GRID
+    weights = np.broadcast_to(mixture.weights[..., None] / len(GRID), points.shape)
+    encoded = np.zeros((points.size, mixture.mean.shape[-1]))
+    encoded[:, entries[0]] = 1.0
+    encoded[:, size] = points.ravel()
+    values = codec.inverse_column(i, encoded).reshape(points.shape)
+    if has_spike and not spread:
+        present = mixture.mean[..., entries[0]]
+        weights = weights * present[..., None]
+        zero = (mixture.weights * (1.0 - present))[..., None]
+        values = np.concatenate([values, np.zeros_like(zero)], axis=-1)
+        weights = np.concatenate([weights, zero], axis=-1)
+    values = np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
+    weights = np.moveaxis(weights, 1, 0).reshape(len(values), -1)
+    return _weighted_quantiles(values, weights)
+
+
+def _weighted_quantiles(values: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
+    order = np.argsort(values, axis=1)
+    ranked = np.take_along_axis(values, order, axis=1)
+    reached = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
+    reached /= reached[:, -1:]
+    found = [
+        ranked[np.arange(len(ranked)), np.argmax(reached >= level - 1e-12, axis=1)]
+        for level in (INTERVAL[0], 0.5, INTERVAL[1])
+    ]
+    return found[0], found[1], found[2]
+
+
+def names_seen(codec: TableCodec, values: Values) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+    """How often training rows held the same name, cell by cell; -1 for numbers."""
+    seen = np.full(values.shape, -1, dtype=np.int64)
+    totals = []
+    for i, column in enumerate(codec.modeled):
+        kind = column.kind
+        if isinstance(kind, Binary | Categorical):
+            counts = dict(zip(kind.names, kind.counts, strict=True))
+        elif isinstance(kind, Constant):
+            counts = {kind.value: kind.n_seen} if kind.value is not None else {}
+        else:
+            totals.append(0)
+            continue
+        totals.append(sum(counts.values()))
+        seen[:, i] = [counts.get(v, 0) for v in values[:, i]]
+    return seen, tuple(totals)
+
+
+def _moment(seconds: float) -> str:
+    return str(np.datetime64(int(seconds), "s")) if np.isfinite(seconds) else "?"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float | np.floating):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return str(value)
+
+
+def _texts(values: Values) -> Values:
+    out = np.empty(len(values), dtype=object)
+    out[:] = [None if v is None or v != v else _short(v) for v in values]
+    return out

@@ -1,0 +1,1 @@
+"""The latent space at work."""

@@ -1,0 +1,168 @@
+"""A fitted model: everything scoring needs, in one frozen record, and scoring in blocks."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from improbable import calibration, scores
+from improbable.data.parts import Bools, Floats
+from improbable.data.rows import Rows
+from improbable.data.table import TableCodec
+from improbable.explanations import Reference
+from improbable.latent.gaussians import Posterior
+from improbable.training import History
+from improbable.vae import VAE, Batch
+
+BLOCK_ENTRIES = 2_000_000
+PER_COLUMN = frozenset(
+    {"expected_log_prob", "log_expected_prob", "log_marginal", "elbo", "conditional_log_prob"}
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What `fit` learned.
+
+    Attributes
+    ----------
+    codec : TableCodec
+        Table to encoded rows and back.
+    vae : VAE
+        Trained ensemble, float64, on the CPU.
+    noise : Tensor of shape (n_draws, latent_dim)
+        Shared by all rows and calls.
+    score_function : str
+        Name in `improbable.scores.SCORES` of the score that decides.
+    reference : Reference
+        Shares of (at most 2,000) held-out rows.
+    held_out : ndarray of shape (n,)
+        Sorted decision scores of the held-out rows. Nats.
+    held_out_apart : bool
+        False when there were too few rows to keep any out of training.
+    history : History
+        How training went.
+    settings : dict
+        Network sizes: latent_dim, hidden, decoder_hidden, n_members.
+    """
+
+    codec: TableCodec
+    vae: VAE
+    noise: Tensor
+    score_function: str
+    reference: Reference
+    held_out: Floats
+    held_out_apart: bool
+    history: History
+    settings: dict[str, Any]
+
+    @property
+    def lead(self) -> int:
+        """The member with the best held-out ELBO."""
+        return int(np.argmax(self.history.best_elbo))
+
+    @cached_property
+    def typical(self) -> Floats:
+        """Nats that a missing cell stands for in the decision score, shape (n_columns,)."""
+        if self.score_function in PER_COLUMN:
+            return self.reference.mean
+        return np.zeros(len(self.codec.modeled))
+
+    def blocks(self, rows: Rows, factor: int = 1) -> Iterator[tuple[slice, Batch]]:
+        """Batches small enough for the processor's cache, with their place among the rows."""
+        per_row = self.vae.n_members * len(self.noise) * max(self.codec.event_size, 128)
+        size = int(np.clip(BLOCK_ENTRIES // (per_row * factor), 16, 1024))
+        for start in range(0, len(rows), size):
+            place = slice(start, min(start + size, len(rows)))
+            yield place, as_batch(rows.take(place))
+
+    @torch.no_grad()
+    def evaluate(self, rows: Rows, statistic: Callable[[scores.Draws], Tensor]) -> Floats:
+        """A statistic of the draws of each row, rows along the first axis."""
+        found = [
+            statistic(scores.draw(self.vae, batch, self.noise)).cpu().numpy()
+            for _, batch in self.blocks(rows)
+        ]
+        return np.concatenate(found) if found else np.empty(0)
+
+    def score(self, rows: Rows, name: str) -> Floats:
+        """A score by name, mean over members, shape (n,); missing cells add nothing."""
+        function = scores.score_named(name)
+        return self.evaluate(rows, lambda draws: function(draws).mean(dim=0))
+
+    def score_with_error(self, rows: Rows, name: str) -> tuple[Floats, Floats]:
+        """A score and its Monte-Carlo standard error, shapes (n,)."""
+        function = scores.score_named(name)
+        both = self.evaluate(
+            rows,
+            lambda draws: torch.stack(
+                [function(draws).mean(dim=0), scores.standard_error(function, draws)], dim=1
+            ),
+        ).reshape(-1, 2)
+        return both[:, 0], both[:, 1]
+
+    def allowance(self, missing: Bools) -> Floats:
+        """Nats that make rows with missing cells comparable with complete ones, shape (n,)."""
+        return missing @ self.typical
+
+    def decision_scores(self, rows: Rows) -> Floats:
+        """The score that decides: missing cells count as the column's average cell."""
+        return self.score(rows, self.score_function) + self.allowance(rows.missing)
+
+    def shares(self, rows: Rows) -> Floats:
+        """Each column's part of `expected_log_prob`, nats, shape (n, n_columns)."""
+        return self.evaluate(rows, scores.shares).reshape(len(rows), -1)
+
+    def p_values(self, decision: Floats, *, tail: bool = False) -> Floats:
+        """Calibrated p-values of decision scores."""
+        if tail:
+            fitted = calibration.fit_tail(self.held_out)
+            return calibration.tail_p_values(decision, self.held_out, fitted)
+        return calibration.p_values(decision, self.held_out)
+
+    @torch.no_grad()
+    def posterior(self, rows: Rows) -> Posterior:
+        """q(z given x) of the lead member."""
+        both = self.evaluate(
+            rows,
+            lambda draws: torch.cat(
+                [draws.posterior.mean[self.lead], draws.posterior.stddev[self.lead]], dim=-1
+            ),
+        ).reshape(len(rows), 2 * self.vae.latent_dim)
+        loc, scale = np.hsplit(both, 2)
+        return Posterior(loc, scale)
+
+
+def as_batch(rows: Rows, dtype: torch.dtype = torch.float64) -> Batch:
+    """Encoded rows as tensors."""
+    return Batch(
+        torch.as_tensor(rows.values, dtype=dtype),
+        torch.as_tensor(rows.observed, dtype=dtype),
+        torch.as_tensor(rows.offsets, dtype=dtype),
+    )
+
+
+def row_warnings(codec: TableCodec, rows: Rows) -> NDArray[np.object_]:
+    """What is unusual about each row's cells, in words, shape (n,); empty where nothing is."""
+    out = np.full(len(rows), "", dtype=object)
+    whole = rows.missing.all(axis=0) & (len(rows) > 0)
+    flags = [
+        (rows.unseen, "{} was never seen in training"),
+        (rows.out_of_range, "{} is outside the training range"),
+        (rows.missing & whole & _ever_observed(codec), "{} is missing in all rows"),
+    ]
+    for flag, text in flags:
+        for i in np.flatnonzero(flag.any(axis=0)):
+            note = text.format(codec.names[i])
+            hit = flag[:, i]
+            out[hit] = [f"{old}; {note}" if old else note for old in out[hit]]
+    return out
+
+
+def _ever_observed(codec: TableCodec) -> Bools:
+    return np.array([bool(column.kind.parts()) for column in codec.modeled], dtype=bool)

@@ -1,0 +1,73 @@
+"""Tensors to tensors. Every network carries a leading members axis.
+
+An ensemble of `n_members` networks of one shape is one network whose weights
+have a first axis, so it trains and scores in one batched matrix product.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class MemberLinear(nn.Module):
+    """Affine map of each member, weights of shape (n_members, in, out)."""
+
+    def __init__(self, n_members: int, in_size: int, out_size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(n_members, in_size, out_size))
+        self.bias = nn.Parameter(torch.zeros(n_members, 1, out_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image of `x`, shape (n_members, n, out), for x of shape (n_members, n, in)."""
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class MemberMLP(nn.Module):
+    """Multilayer perceptron of each member, plus a linear path around it.
+
+    .. math:: f(x) = A x + b + W_m \\, r(\\dots r(W_1 x + b_1))
+
+    The linear path lets a network begin at a closed-form linear model.
+    """
+
+    def __init__(self, n_members: int, sizes: Sequence[int]) -> None:
+        super().__init__()
+        pairs = zip(sizes[:-1], sizes[1:], strict=True)
+        self.layers = nn.ModuleList(MemberLinear(n_members, a, b) for a, b in pairs)
+        self.linear = nn.Parameter(torch.zeros(n_members, sizes[0], sizes[-1]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs of shape (n_members, n, out), for x of shape (n_members, n, in)."""
+        hidden = x
+        for layer in list(self.layers)[:-1]:
+            hidden = layer(hidden).relu_()
+        return self.layers[-1](hidden).baddbmm_(x, self.linear)
+
+
+def mlp(
+    n_members: int, in_size: int, hidden: Sequence[int], out_size: int, generator: torch.Generator
+) -> MemberMLP:
+    """Perceptron with He-initialized hidden layers and a silent last one.
+
+    Parameters
+    ----------
+    n_members : int
+        Networks side by side.
+    in_size, out_size : int
+        Entries in and out.
+    hidden : sequence of int
+        Hidden units, layer by layer.
+    generator : torch.Generator
+        Where the initial weights come from.
+    """
+    network = MemberMLP(n_members, [in_size, *hidden, out_size])
+    with torch.no_grad():
+        for module in network.layers:
+            assert isinstance(module, MemberLinear)
+            last = module is network.layers[-1]
+            spread = 0.1 if last else math.sqrt(2.0)
+            module.weight.normal_(generator=generator)
+            module.weight.mul_(spread / math.sqrt(module.weight.shape[1]))
+    return network

@@ -1,0 +1,50 @@
+"""The evidence lower bound and its parts: per row, in nats, pure."""
+
+from torch import Tensor
+from torch.distributions import Independent, kl_divergence
+
+from improbable.vae import VAE, Batch
+
+
+def kl(posterior: Independent, prior: Independent) -> Tensor:
+    r"""KL divergence of the posterior from the prior, nats, shape (n_members, n).
+
+    .. math:: \mathrm{KL}(q(z \mid x) \,\|\, p(z)) \ge 0
+    """
+    divergence: Tensor = kl_divergence(posterior, prior)
+    return divergence
+
+
+def elbo(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor, kl_weight: float = 1.0) -> Tensor:
+    r"""Evidence lower bound of each row, by one reparameterized draw.
+
+    .. math:: \mathbb{E}_{q(z \mid x_v)} \log p(x_o \mid z) - \mathrm{KL}(q(z \mid x_v) \| p(z))
+
+    The encoder sees the visible cells x_v; the decoder is judged on all
+    observed cells x_o. With everything visible this is the bound of [1]_, eq. 3.
+
+    Parameters
+    ----------
+    vae : VAE
+    batch : Batch
+        Rows.
+    visible : Tensor of shape (n, n_parts) or (n_members, n, n_parts)
+        1 where the encoder may look; never more than `batch.observed`.
+    noise : Tensor of shape (n_members, n, latent_dim)
+        Standard Normal draws.
+    kl_weight : float
+        Weight of the KL term; 1 is the bound itself.
+
+    Returns
+    -------
+    Tensor of shape (n_members, n)
+        Nats. The higher, the better. Offsets of unseen cells are left out.
+
+    References
+    ----------
+    .. [1] D. Kingma and M. Welling, "Auto-Encoding Variational Bayes", 2014.
+    """
+    posterior = vae.encode(batch.values, visible)
+    z = posterior.mean + posterior.stddev * noise
+    log_prob = (vae.decode(z).log_prob_blocks(batch.values) * batch.observed).sum(-1)
+    return log_prob - kl_weight * kl(posterior, vae.prior)

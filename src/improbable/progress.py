@@ -1,0 +1,32 @@
+"""A progress bar for training, on standard error."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from improbable.training import Progress
+
+
+@contextmanager
+def training_bar(*, shown: bool) -> Iterator[Progress | None]:
+    """Callable that moves a bar, or None when nothing is to be shown."""
+    if not shown:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} steps"),
+        TextColumn("held-out ELBO {task.fields[elbo]:.2f} nats"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("training", total=None, elbo=float("nan"))
+
+        def move(step: int, total: int, held_out_elbo: float) -> None:
+            bar.update(task, completed=step, total=total, elbo=held_out_elbo)
+
+        yield move

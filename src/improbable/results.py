@@ -1,0 +1,199 @@
+"""The detector's verbs on a fitted model: decisions, explanations, rows out."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from improbable import calibration, generation, randomness
+from improbable.data.frames import Frame, RawColumn, write_frame
+from improbable.data.parts import Bools, Floats
+from improbable.data.rows import Rows
+from improbable.errors import CalibrationWarning, ImprobableError
+from improbable.explanations import Explanation, expected_cells, names_seen
+from improbable.model import Model, as_batch, row_warnings
+
+AUTO_ALPHA = 0.01
+N_REASONS = 3
+REASONS_UP_TO = 0.05
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Decision, evidence and reasons, row by row.
+
+    Attributes
+    ----------
+    is_outlier : ndarray of bool
+    p_value, q_value : ndarray
+        In (0, 1].
+    score, mc_se : ndarray
+        Nats; the score's Monte-Carlo standard error beside it.
+    top_reasons, warnings : ndarray of str
+        Joined with "; ". Rows with p-values above 0.05 have no reasons.
+    """
+
+    is_outlier: Bools
+    p_value: Floats
+    q_value: Floats
+    score: Floats
+    mc_se: Floats
+    top_reasons: NDArray[np.object_]
+    warnings: NDArray[np.object_]
+
+    def columns(self) -> dict[str, RawColumn]:
+        """Plain columns."""
+        truth = np.where(self.is_outlier, "True", "False").astype(object)
+        numbers = {
+            name: RawColumn(getattr(self, name), "number", "Float64")
+            for name in ("p_value", "q_value", "score", "mc_se")
+        }
+        texts = {
+            name: RawColumn(getattr(self, name), "text", "String")
+            for name in ("top_reasons", "warnings")
+        }
+        return {"is_outlier": RawColumn(truth, "text", "Boolean"), **numbers, **texts}
+
+    def to_native(self, library: str) -> Any:
+        """Data frame of a library, or a record array for "numpy"."""
+        if library != "numpy":
+            return write_frame(self.columns(), library)
+        names = list(self.columns())
+        return np.rec.fromarrays([getattr(self, n) for n in names], names=names)  # type: ignore[call-overload]
+
+
+def check_level(name: str, level: float) -> None:
+    """Refuse a false-alarm rate outside (0, 1)."""
+    if not isinstance(level, int | float) or not 0.0 < level < 1.0:
+        raise ImprobableError(f"{name} must be a number between 0 and 1, got {level!r}.")
+
+
+def warn_unsupported(alpha: float, n: int, *, tail: bool) -> None:
+    """Say so when no row can reach a p-value of `alpha`."""
+    if tail or alpha >= calibration.smallest_p(n):
+        return
+    warnings.warn(
+        f"{n} held-out rows support p-values down to {calibration.smallest_p(n):.2g}, so nothing "
+        f"can be flagged at alpha={alpha}. Fit on more rows, raise alpha, or pass tail=True.",
+        CalibrationWarning,
+        stacklevel=5,
+    )
+
+
+def detect(
+    model: Model, frame: Frame, *, alpha: float, fdr: float | None = None, tail: bool = False
+) -> Detection:
+    """Decision, evidence and reasons for the rows of a table."""
+    check_level("alpha", alpha)
+    if fdr is not None:
+        check_level("fdr", fdr)
+    warn_unsupported(alpha, len(model.held_out), tail=tail)
+    rows = model.codec.transform(frame)
+    score, error = model.score_with_error(rows, model.score_function)
+    score = score + model.allowance(rows.missing)
+    p = model.p_values(score, tail=tail)
+    q = calibration.q_values(p)
+    flagged = p <= alpha if fdr is None else q <= fdr
+    doubtful = flagged | (p <= max(alpha, REASONS_UP_TO))
+    reasons = top_reasons(model, frame, rows, np.flatnonzero(doubtful))
+    return Detection(flagged, p, q, score, error, reasons, row_warnings(model.codec, rows))
+
+
+def top_reasons(
+    model: Model, frame: Frame, rows: Rows, index: NDArray[np.intp]
+) -> NDArray[np.object_]:
+    """Reasons of the rows at `index`, empty for all others, shape (n,)."""
+    out = np.full(len(rows), "", dtype=object)
+    some = rows.take(index)
+    if len(some):
+        found = _explanation(model, frame, index, some, n_best=N_REASONS)
+        out[index] = ["; ".join(found.reasons(r, N_REASONS)) for r in range(len(some))]
+    return out
+
+
+def explain(model: Model, frame: Frame) -> Explanation:
+    """Shares, p-values and expectations of every cell of a table."""
+    rows = model.codec.transform(frame)
+    everything = np.arange(len(rows))
+    return _explanation(model, frame, everything, rows, n_best=len(model.codec.modeled))
+
+
+def _explanation(
+    model: Model, frame: Frame, index: NDArray[np.intp], rows: Rows, *, n_best: int
+) -> Explanation:
+    """Explanation of some rows, with expectations for the `n_best` columns of each."""
+    shares = model.shares(rows)
+    surprise = np.where(rows.missing, 0.0, model.reference.typical - shares)
+    rank = np.argsort(np.argsort(-surprise, axis=1, kind="stable"), axis=1)
+    expected = expected_cells(model.vae, model.codec, as_batch(rows), model.noise, rank < n_best)
+    values = found_values(model, frame, index)
+    seen, n_seen = names_seen(model.codec, values)
+    return Explanation(
+        columns=model.codec.names,
+        shares=shares,
+        p_values=model.reference.p_values(shares, rows.missing),
+        surprise=surprise,
+        values=values,
+        expected=expected.values,
+        lower=expected.lower,
+        upper=expected.upper,
+        seen=seen,
+        n_seen=n_seen,
+    )
+
+
+def found_values(model: Model, frame: Frame, index: NDArray[np.intp]) -> NDArray[np.object_]:
+    """Values of the modeled columns as the user wrote them, shape (n, n_columns)."""
+    out = np.empty((len(index), len(model.codec.modeled)), dtype=object)
+    for i, column in enumerate(model.codec.modeled):
+        out[:, i] = model.codec.displayed(column, frame.columns[column.name], index)
+    return out
+
+
+def all_scores(model: Model, rows: Rows, names: list[str], library: str) -> Any:
+    """Scores by name with their standard errors, as a table of `library`."""
+    columns: dict[str, Floats] = {}
+    for name in names:
+        columns[name], columns[f"{name}_se"] = model.score_with_error(rows, name)
+    if library == "numpy":
+        return np.rec.fromarrays(list(columns.values()), names=list(columns))  # type: ignore[call-overload]
+    raw = {name: RawColumn(values, "number", "Float64") for name, values in columns.items()}
+    return write_frame(raw, library)
+
+
+def reconstruct(model: Model, frame: Frame) -> Any:
+    """Rows as the model decodes them, as a table of the library of `frame`."""
+    rows = model.codec.transform(frame)
+    decoded = np.zeros_like(rows.values)
+    for place, batch in model.blocks(rows):
+        decoded[place] = generation.reconstruction(model.vae, batch, model.noise)
+    return write_frame(model.codec.inverse_transform(decoded, frame), frame.library)
+
+
+def impute(model: Model, frame: Frame) -> Any:
+    """Rows with missing cells filled in, as a table of the library of `frame`."""
+    rows = model.codec.transform(frame)
+    filled = np.zeros_like(rows.values)
+    for place, batch in model.blocks(rows):
+        mixture = generation.conditional(model.vae, batch, batch.observed, model.noise)
+        filled[place] = mixture.expected
+    decoded = model.codec.inverse_transform(filled, frame)
+    columns = dict(decoded)
+    for i, column in enumerate(model.codec.modeled):
+        kept = model.codec.stored(column, frame.columns[column.name])
+        values = np.where(rows.missing[:, i], decoded[column.name].values, kept)
+        columns[column.name] = RawColumn(values, column.kind.storage, column.dtype)
+    return write_frame(columns, frame.library)
+
+
+@torch.no_grad()
+def sample(model: Model, n_samples: int, random_state: Any) -> Any:
+    """New rows as a table of the training table's library."""
+    if not isinstance(n_samples, int | np.integer) or n_samples < 1:
+        raise ImprobableError(f"n_samples must be a whole number, 1 or more, got {n_samples!r}.")
+    rng = randomness.numpy_generator(randomness.seed_sequence(random_state))
+    drawn = generation.sample_prior(model.vae, int(n_samples), model.lead, rng)
+    return write_frame(model.codec.inverse_transform(drawn), model.codec.library)

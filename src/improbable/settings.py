@@ -1,0 +1,87 @@
+"""The constructor's arguments, checked: each refusal says what to pass instead."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from improbable.errors import ImprobableError
+from improbable.fitting import Settings, as_sizes
+from improbable.scores import score_named
+from improbable.training import TrainConfig
+
+
+def check_settings(params: Mapping[str, Any]) -> Settings:
+    """Settings of a fit from the detector's parameters.
+
+    Raises
+    ------
+    ImprobableError
+        If one is out of range.
+    """
+    _check_latent(params["latent_dim"])
+    for name in ("n_members", "n_draws", "max_steps", "batch_size"):
+        _check_whole(name, params[name])
+    for name in ("validation_fraction", "calibration_fraction"):
+        _check_share(name, params[name], top=0.5, zero=name == "calibration_fraction")
+    if params["contamination"] != "auto":
+        _check_share("contamination", params["contamination"], top=0.5, zero=False)
+    if not _is_number(params["learning_rate"]) or not 0.0 < params["learning_rate"] < 1.0:
+        _refuse("learning_rate", "a number between 0 and 1", params["learning_rate"])
+    if params["prior"] != "normal":
+        _refuse("prior", "'normal'", params["prior"])
+    score_named(params["score_function"])
+    hidden = _layers("hidden", params["hidden"])
+    mirror = params["decoder_hidden"]
+    return Settings(
+        columns=params["columns"],
+        likelihood=params["likelihood"],
+        latent_dim=params["latent_dim"],
+        hidden=hidden,
+        decoder_hidden=hidden[::-1] if mirror is None else _layers("decoder_hidden", mirror),
+        n_members=params["n_members"],
+        n_draws=params["n_draws"],
+        score_function=params["score_function"],
+        validation_fraction=float(params["validation_fraction"]),
+        calibration_fraction=float(params["calibration_fraction"]),
+        random_state=params["random_state"],
+        device=str(params["device"]),
+        train=TrainConfig(
+            max_steps=params["max_steps"],
+            batch_size=params["batch_size"],
+            learning_rate=float(params["learning_rate"]),
+        ),
+    )
+
+
+def _refuse(name: str, wanted: str, got: Any) -> None:
+    raise ImprobableError(f"{name} must be {wanted}, got {got!r}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_whole(name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        _refuse(name, "a whole number, 1 or more", value)
+
+
+def _check_latent(value: Any) -> None:
+    if value != "auto":
+        _check_whole("latent_dim", value)
+
+
+def _check_share(name: str, value: Any, *, top: float, zero: bool) -> None:
+    low = "0 or more" if zero else "above 0"
+    if not _is_number(value) or not (0.0 <= value <= top) or (value == 0.0 and not zero):
+        auto = "'auto' or " if name == "contamination" else ""
+        _refuse(name, f"{auto}a number {low} and at most {top}", value)
+
+
+def _layers(name: str, value: Any) -> tuple[int, ...]:
+    try:
+        sizes = as_sizes(value)
+    except (TypeError, ValueError):
+        sizes = (0,)
+    if not all(size >= 1 for size in sizes):
+        _refuse(name, "a sequence of whole numbers such as (128, 128)", value)
+    return sizes

@@ -1,0 +1,92 @@
+"""A closed-form start: probabilistic PCA of the training rows, written into a VAE.
+
+Tipping and Bishop (1999): with W from the leading eigenvectors of the
+covariance, x = W z + noise has the posterior mean M^-1 W' (x - mean). Both
+maps are linear, so they fit into the linear paths of encoder and decoder, and
+training starts at the best linear model instead of at noise.
+"""
+
+import torch
+from torch import Tensor
+
+from improbable.likelihoods import (
+    SCALE_CEILING,
+    Bernoulli,
+    Categorical,
+    Likelihood,
+    Normal,
+    StudentT,
+)
+from improbable.networks import MemberMLP
+from improbable.vae import VAE, Batch
+
+START_ROWS = 20_000
+SHRINK = 0.05
+
+
+@torch.no_grad()
+def linear_start(vae: VAE, rows: Batch) -> None:
+    """Write the probabilistic PCA of `rows` into the linear paths of a fresh VAE."""
+    encoder, decoder = vae.encoder, vae.decoder
+    assert isinstance(encoder, MemberMLP)
+    assert isinstance(decoder, MemberMLP)
+    x = rows.values[:START_ROWS].clamp(-10.0, 10.0).double().cpu()
+    mean = x.mean(dim=0)
+    weights, noise = principal_axes(x - mean, vae.latent_dim)
+    inverse = torch.linalg.inv(weights @ weights.T + noise * torch.eye(len(weights)).double())
+    project = weights.T @ inverse
+    scale = (noise * inverse.diagonal()).clamp(min=1e-4, max=1.0).sqrt()
+    k, size = vae.latent_dim, len(mean)
+    encoder.linear[:, :size, :k] = project.to(encoder.linear.dtype)
+    encoder.layers[-1].bias[:, 0, :k] = (-mean @ project).to(encoder.linear.dtype)
+    encoder.layers[-1].bias[:, 0, k:] = scale.log().to(encoder.linear.dtype)
+    left = (x - mean - ((x - mean) @ project) @ weights).var(dim=0, correction=0)
+    _write_decoder(vae, decoder, mean, weights, left.sqrt())
+
+
+def principal_axes(centered: Tensor, latent_dim: int) -> tuple[Tensor, Tensor]:
+    """Loadings of shape (latent_dim, event_size) and the noise variance left over."""
+    covariance = centered.T @ centered / max(len(centered), 1)
+    values, vectors = torch.linalg.eigh(covariance)
+    values, vectors = values.flip(0).clamp(min=0.0), vectors.flip(1)
+    rest = values[latent_dim:]
+    noise = rest.mean().clamp(min=1e-3) if len(rest) else torch.tensor(1e-2).double()
+    strength = (values[:latent_dim] - noise).clamp(min=0.0).sqrt()
+    weights = torch.zeros(latent_dim, centered.shape[1], dtype=torch.float64)
+    weights[: len(strength)] = (vectors[:, : len(strength)] * strength).T
+    return weights, noise
+
+
+def _write_decoder(
+    vae: VAE, decoder: MemberMLP, mean: Tensor, weights: Tensor, left: Tensor
+) -> None:
+    entry = param = 0
+    bias = decoder.layers[-1].bias
+    for block in vae.likelihood.blocks:
+        entries = slice(entry, entry + block.event_size)
+        linear, offset = _block_start(block, mean[entries], weights[:, entries], left[entries])
+        params = slice(param, param + linear.shape[1])
+        decoder.linear[:, :, params] = linear.to(decoder.linear.dtype)
+        bias[:, 0, params] = offset.to(bias.dtype)
+        vae.tied_params[:, 0, params] = offset.to(bias.dtype)
+        entry, param = entry + block.event_size, param + block.param_size
+
+
+def _block_start(
+    block: Likelihood, mean: Tensor, weights: Tensor, left: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weights and biases of a block's raw outputs; none for families without a linear start."""
+    if isinstance(block, Bernoulli):
+        p = mean.clamp(1e-4, 1 - 1e-4)
+        return weights / (p * (1 - p)).clamp(min=SHRINK), p.logit()
+    if isinstance(block, Categorical):
+        p = mean.clamp(1e-4, 1.0)
+        return weights / p.clamp(min=SHRINK), p.log()
+    if isinstance(block, Normal | StudentT):
+        if block.param_size == block.event_size:
+            return weights, mean
+        floors = torch.tensor(block.floors, dtype=torch.float64)
+        share = (left.clamp(min=1e-6) / floors).log() / (SCALE_CEILING / floors).log()
+        raw = share.clamp(0.05, 0.95).logit()
+        return torch.cat([weights, torch.zeros_like(weights)], 1), torch.cat([mean, raw])
+    return torch.zeros(len(weights), 0).double(), torch.zeros(0).double()

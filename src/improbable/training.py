@@ -1,0 +1,302 @@
+"""One training loop: early stop on the held-out ELBO, best weights kept, every ending named."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from improbable.objective import elbo, kl
+from improbable.vae import VAE, Batch
+
+ACTIVE_UNIT = 0.01
+MAX_ROLLBACKS = 5
+VALIDATION_ROWS = 2048
+WINSOR = 10.0
+
+
+class StopReason(Enum):
+    """How a training run ended, each with its remedy."""
+
+    CONVERGED = "the held-out ELBO stopped rising"
+    MAX_STEPS = "max_steps reached while the held-out ELBO may still rise: raise max_steps"
+    INTERRUPTED = "interrupted: the best weights so far are kept; call fit again to train longer"
+    NON_FINITE = (
+        "the loss became non-finite again and again: lower learning_rate, or look for columns "
+        "of extreme values; the best weights so far are kept"
+    )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of a training run.
+
+    Attributes
+    ----------
+    max_steps, batch_size : int
+        Optimizer steps at most, and rows in each.
+    learning_rate : float
+        Peak of the one-cycle schedule.
+    mask_rate : float
+        Largest share of a row's cells hidden from the encoder.
+    patience : int
+        Checks without a better held-out ELBO before training stops.
+    checks : int
+        Looks at the held-out rows over `max_steps`.
+    """
+
+    max_steps: int = 1000
+    batch_size: int = 512
+    learning_rate: float = 3e-3
+    mask_rate: float = 0.5
+    patience: int = 4
+    checks: int = 25
+
+
+@dataclass(frozen=True)
+class History:
+    """What happened during training.
+
+    Attributes
+    ----------
+    steps : tuple of int
+        Steps at which the held-out rows were looked at.
+    train_elbo, held_out_elbo : tuple of float
+        Nats a row, mean over members, at those steps.
+    best_elbo : tuple of float
+        Best held-out ELBO of each member.
+    best_step : int
+        Step of the best mean over members.
+    stop_reason : str
+        Name in `StopReason`.
+    message : str
+        The reason and its remedy, and a note on collapse or roll-backs.
+    active_units : tuple of int
+        Latent dimensions of each member that carry information: the variance
+        over rows of the posterior mean is above 0.01 (Burda et al., 2016).
+    rollbacks : int
+        Non-finite steps undone.
+    """
+
+    steps: tuple[int, ...]
+    train_elbo: tuple[float, ...]
+    held_out_elbo: tuple[float, ...]
+    best_elbo: tuple[float, ...]
+    best_step: int
+    stop_reason: str
+    message: str
+    active_units: tuple[int, ...]
+    rollbacks: int
+
+
+Progress = Callable[[int, int, float], None]
+
+
+def fit(
+    vae: VAE,
+    rows: Batch,
+    held_out: Batch,
+    config: TrainConfig,
+    generator: torch.Generator,
+    progress: Progress | None = None,
+) -> History:
+    """Train a VAE in place.
+
+    Parameters
+    ----------
+    vae : VAE
+        Its weights become those with the best held-out ELBO, member by member.
+    rows, held_out : Batch
+        Rows to learn from, and rows to decide on.
+    config : TrainConfig
+    generator : torch.Generator
+        Source of batches, masks and noise, on the device of the rows.
+    progress : callable, optional
+        Called with (step, max_steps, held-out ELBO) at every look.
+
+    Returns
+    -------
+    History
+    """
+    rows = replace(rows, values=rows.values.clamp(-WINSOR, WINSOR))
+    held_out = held_out[:VALIDATION_ROWS]
+    held_out = replace(held_out, values=held_out.values.clamp(-WINSOR, WINSOR))
+    run = _Run(vae, rows, held_out, config, generator)
+    reason = run.loop(progress)
+    run.restore_best()
+    return run.history(reason)
+
+
+class _Run:
+    """State of one training run."""
+
+    def __init__(
+        self,
+        vae: VAE,
+        rows: Batch,
+        held_out: Batch,
+        config: TrainConfig,
+        generator: torch.Generator,
+    ) -> None:
+        self.vae, self.rows, self.held_out = vae, rows, held_out
+        self.config, self.generator = config, generator
+        self.rate = config.learning_rate
+        self.rollbacks, self.step, self.stale = 0, 0, 0
+        self.steps: list[int] = []
+        self.train_curve: list[float] = []
+        self.held_out_curve: list[float] = []
+        self.order = torch.empty(0, dtype=torch.long, device=rows.values.device)
+        self.noise = self._normal(vae.n_members, len(held_out), vae.latent_dim)
+        self.new_optimizer()
+        self.best = self.snapshot()
+        self.best_elbo = self.held_out_elbo()
+        self.best_mean, self.best_step = float(self.best_elbo.mean()), 0
+
+    def _normal(self, *shape: int) -> Tensor:
+        like = self.rows.values
+        return torch.randn(shape, generator=self.generator, dtype=like.dtype, device=like.device)
+
+    def new_optimizer(self) -> None:
+        self.optimizer = torch.optim.Adam(
+            self.vae.parameters(), lr=self.rate, betas=(0.9, 0.99), fused=True
+        )
+
+    def snapshot(self) -> list[Tensor]:
+        return [p.detach().clone() for p in self.vae.parameters()]
+
+    def loop(self, progress: Progress | None) -> StopReason:
+        every = max(1, self.config.max_steps // self.config.checks)
+        total, count = 0.0, 0
+        try:
+            while self.step < self.config.max_steps:
+                loss = self.take_step()
+                total, count = total + loss, count + 1
+                if not math.isfinite(loss) and not self.roll_back():
+                    return StopReason.NON_FINITE
+                if not math.isfinite(loss):
+                    total, count = 0.0, 0
+                self.step += 1
+                if self.step % every == 0:
+                    self.look(-total / max(count, 1))
+                    total, count = 0.0, 0
+                    if progress is not None:
+                        progress(self.step, self.config.max_steps, self.held_out_curve[-1])
+                    if self.stale >= self.config.patience:
+                        return StopReason.CONVERGED
+        except KeyboardInterrupt:
+            return StopReason.INTERRUPTED
+        return StopReason.CONVERGED if self.stale else StopReason.MAX_STEPS
+
+    def take_step(self) -> float:
+        batch = self.rows[self.next_batch()]
+        visible = batch.observed * self.draw_masks(len(batch))
+        noise = self._normal(self.vae.n_members, len(batch), self.vae.latent_dim)
+        loss = -elbo(self.vae, batch, visible, noise).mean(dim=1).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        value = loss.item() / self.vae.n_members
+        if math.isfinite(value):
+            torch.nn.utils.clip_grad_norm_(self.vae.parameters(), 100.0, foreach=True)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.rate * one_cycle(self.step / self.config.max_steps)
+            self.optimizer.step()
+        return value
+
+    def next_batch(self) -> Tensor:
+        size = min(self.config.batch_size, len(self.rows))
+        if len(self.order) < size:
+            device = self.rows.values.device
+            fresh = torch.randperm(len(self.rows), generator=self.generator, device=device)
+            self.order = torch.cat([self.order, fresh])
+        index, self.order = self.order[:size], self.order[size:]
+        return index
+
+    def draw_masks(self, n: int) -> Tensor:
+        """1 where the encoder may look: half of the rows whole, the others with cells hidden."""
+        device = self.rows.values.device
+        rate = torch.rand((n, 1), generator=self.generator, device=device)
+        rate = (2.0 * rate - 1.0).clamp(min=0.0) * self.config.mask_rate
+        drawn = torch.rand((n, self.vae.n_columns), generator=self.generator, device=device)
+        return (drawn >= rate).to(self.rows.values.dtype)[..., self.vae.part_column]
+
+    def roll_back(self) -> bool:
+        """Best weights again, at a lower rate; False when that was done too often."""
+        self.rollbacks += 1
+        self.rate *= 0.3
+        self.restore_best()
+        self.new_optimizer()
+        return self.rollbacks <= MAX_ROLLBACKS
+
+    @torch.no_grad()
+    def held_out_elbo(self) -> Tensor:
+        """Mean held-out ELBO of each member."""
+        return elbo(self.vae, self.held_out, self.held_out.observed, self.noise).mean(dim=1)
+
+    def look(self, train_elbo: float) -> None:
+        found = self.held_out_elbo()
+        better = found > self.best_elbo
+        self.best_elbo = torch.where(better, found, self.best_elbo)
+        with torch.no_grad():
+            for kept, now in zip(self.best, self.vae.parameters(), strict=True):
+                kept[better] = now[better]
+        self.steps.append(self.step)
+        self.train_curve.append(train_elbo)
+        self.held_out_curve.append(float(found.mean()))
+        improved = float(self.best_elbo.mean()) > self.best_mean + 1e-3
+        self.stale = 0 if improved else self.stale + 1
+        if improved:
+            self.best_mean, self.best_step = float(self.best_elbo.mean()), self.step
+
+    @torch.no_grad()
+    def restore_best(self) -> None:
+        for now, kept in zip(self.vae.parameters(), self.best, strict=True):
+            now.copy_(kept)
+
+    def history(self, reason: StopReason) -> History:
+        active = active_units(self.vae, self.held_out)
+        return History(
+            steps=tuple(self.steps),
+            train_elbo=tuple(self.train_curve),
+            held_out_elbo=tuple(self.held_out_curve),
+            best_elbo=tuple(self.best_elbo.tolist()),
+            best_step=self.best_step,
+            stop_reason=reason.name.lower(),
+            message=_message(reason, active, self.vae.latent_dim, self.rollbacks),
+            active_units=tuple(active),
+            rollbacks=self.rollbacks,
+        )
+
+
+def one_cycle(progress: float) -> float:
+    """Share of the peak learning rate: up over the first tenth, then down a cosine to 2 %."""
+    if progress < 0.1:
+        return 0.1 + 9.0 * progress
+    return 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * (progress - 0.1) / 0.9))
+
+
+@torch.no_grad()
+def active_units(vae: VAE, rows: Batch) -> list[int]:
+    """Latent dimensions of each member whose posterior mean varies over rows."""
+    loc = vae.encode(rows.values, rows.observed).mean
+    return [int(n) for n in (loc.var(dim=1, correction=0) > ACTIVE_UNIT).sum(dim=-1)]
+
+
+@torch.no_grad()
+def mean_kl(vae: VAE, rows: Batch) -> Tensor:
+    """Mean KL of each member's posterior from the prior, nats."""
+    return kl(vae.encode(rows.values, rows.observed), vae.prior).mean(dim=1)
+
+
+def _message(reason: StopReason, active: list[int], latent_dim: int, rollbacks: int) -> str:
+    notes = [reason.value]
+    if min(active) == 0:
+        notes.append(
+            f"posterior collapse: {active.count(0)} of {len(active)} members use none of their "
+            f"{latent_dim} latent dimensions, so columns are judged one by one; that is right "
+            "for independent columns, otherwise add rows or lower latent_dim"
+        )
+    if rollbacks:
+        notes.append(f"{rollbacks} non-finite steps were rolled back at a lower learning rate")
+    return "; ".join(notes)

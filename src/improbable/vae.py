@@ -1,0 +1,148 @@
+"""The variational autoencoder: networks in, distributions out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal
+
+from improbable.data.parts import Part
+from improbable.likelihoods import Joint, JointDistribution
+from improbable.networks import mlp
+
+LOG_SCALE_BOUND = 7.0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Encoded rows as tensors.
+
+    Attributes
+    ----------
+    values : Tensor of shape (n_rows, event_size)
+        Zero where not observed.
+    observed : Tensor of shape (n_rows, n_parts)
+        1 where the likelihood judges a part.
+    offsets : Tensor of shape (n_rows, n_columns)
+        Log probabilities that belong to a cell whatever z.
+    """
+
+    values: Tensor
+    observed: Tensor
+    offsets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, index: Tensor | slice) -> "Batch":
+        return Batch(self.values[index], self.observed[index], self.offsets[index])
+
+    def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "Batch":
+        """The same rows in another precision or place."""
+        moved = (t.to(device, dtype) for t in (self.values, self.observed, self.offsets))
+        return Batch(*moved)
+
+
+class VAE(nn.Module):
+    """An ensemble of variational autoencoders that share their shape.
+
+    Parameters
+    ----------
+    encoder, decoder : nn.Module
+        From (n_members, n, event_size + n_parts) to (n_members, n, 2 latent_dim),
+        and from (n_members, n, latent_dim) to (n_members, n, likelihood.param_size).
+    likelihood : Joint
+        What decoder outputs mean.
+    latent_dim : int
+        Size of z.
+    parts : sequence of Part
+        Widths and ranges of the parts; the encoder sees values clipped to them.
+    part_columns : sequence of int
+        Column that each part belongs to.
+    n_columns : int
+        Columns of the table, those without parts included.
+    """
+
+    low: Tensor
+    high: Tensor
+    entry_part: Tensor
+    part_column: Tensor
+    tied: Tensor
+
+    def __init__(  # noqa: PLR0913
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        likelihood: Joint,
+        latent_dim: int,
+        parts: Sequence[Part],
+        part_columns: Sequence[int],
+        n_columns: int,
+        n_members: int,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
+        self.latent_dim, self.n_columns, self.n_members = latent_dim, n_columns, n_members
+        widths = torch.tensor([part.width for part in parts], dtype=torch.long)
+        entry_part = torch.repeat_interleave(torch.arange(len(parts)), widths)
+        self.register_buffer("entry_part", entry_part, persistent=False)
+        self.register_buffer(
+            "part_column", torch.tensor(list(part_columns), dtype=torch.long), False
+        )
+        self.register_buffer("low", _bounds(parts, "low")[entry_part], persistent=False)
+        self.register_buffer("high", _bounds(parts, "high")[entry_part], persistent=False)
+        self.register_buffer("tied", torch.tensor(likelihood.constant_params), persistent=False)
+        self.tied_params = nn.Parameter(torch.zeros(n_members, 1, likelihood.param_size))
+
+    def encode(self, values: Tensor, observed: Tensor) -> Independent:
+        """q(z given x) of shape (n_members, n), event (latent_dim,).
+
+        Parameters
+        ----------
+        values : Tensor of shape (n, event_size)
+            Encoded rows.
+        observed : Tensor of shape (n, n_parts) or (n_members, n, n_parts)
+            1 where the encoder may look.
+        """
+        clipped = torch.minimum(torch.maximum(values, self.low), self.high)
+        seen = clipped * observed[..., self.entry_part]
+        inputs = torch.cat([seen, observed], dim=-1).expand(self.n_members, -1, -1)
+        loc, log_scale = self.encoder(inputs).chunk(2, dim=-1)
+        scale = log_scale.clamp(-LOG_SCALE_BOUND, LOG_SCALE_BOUND).exp()
+        return Independent(Normal(loc, scale, validate_args=False), 1)
+
+    def decode(self, z: Tensor) -> JointDistribution:
+        """p(x given z) for z of shape (n_members, ..., latent_dim)."""
+        raw = self.decoder(z.flatten(1, -2))
+        if bool(self.tied.any()):
+            raw = torch.where(self.tied, self.tied_params, raw)
+        return self.likelihood(raw.unflatten(1, z.shape[1:-1]))
+
+    @property
+    def prior(self) -> Independent:
+        """p(z): standard Normal, event (latent_dim,)."""
+        zero = torch.zeros(self.latent_dim, dtype=self.low.dtype, device=self.low.device)
+        return Independent(Normal(zero, torch.ones_like(zero), validate_args=False), 1)
+
+
+def build_vae(  # noqa: PLR0913
+    parts: Sequence[Part],
+    part_columns: Sequence[int],
+    n_columns: int,
+    latent_dim: int,
+    hidden: Sequence[int],
+    decoder_hidden: Sequence[int],
+    n_members: int,
+    generator: torch.Generator,
+) -> VAE:
+    """VAE of a table's parts with perceptrons on both sides, untrained."""
+    likelihood = Joint.of(parts)
+    in_size = likelihood.event_size + likelihood.n_parts
+    encoder = mlp(n_members, in_size, hidden, 2 * latent_dim, generator)
+    decoder = mlp(n_members, latent_dim, decoder_hidden, likelihood.param_size, generator)
+    return VAE(encoder, decoder, likelihood, latent_dim, parts, part_columns, n_columns, n_members)
+
+
+def _bounds(parts: Sequence[Part], side: str) -> Tensor:
+    return torch.tensor([float(getattr(part, side)) for part in parts])
