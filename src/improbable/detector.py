@@ -165,17 +165,18 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """
         settings = check_settings(self.get_params(deep=False))
         with training_bar(shown=bool(self.verbose)) as progress:
-            self.model_: Model = fit_model(X, settings, progress)
-        self._describe_input()
-        if self.contamination == "auto":
-            self.offset_ = calibration.threshold_at(self.model_.held_out, results.AUTO_ALPHA)
-        else:
+            model = fit_model(X, settings, progress)
+        self._adopt(model, calibration.threshold_at(model.held_out, results.AUTO_ALPHA))
+        if self.contamination != "auto":
             level = 100.0 * float(self.contamination)
             self.offset_ = float(np.percentile(self.score_samples(X), level))
         return self
 
-    def _describe_input(self) -> None:
-        codec = self.model_.codec
+    def _adopt(self, model: Model, offset: float) -> None:
+        """Take a fitted model as this detector's own."""
+        self.model_ = model
+        self.offset_ = offset
+        codec = model.codec
         self.n_features_in_ = len(codec.columns)
         self.__dict__.pop("feature_names_in_", None)
         if codec.library != "numpy":

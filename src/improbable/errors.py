@@ -4,7 +4,7 @@
 
     ImprobableError (ValueError)
     ├── SchemaError         a table does not have the columns the detector was fitted on
-    ├── DataError           the values cannot be used at all (no rows, not a table, unreadable file)
+    ├── DataError           the values cannot be used at all (no rows, no table, unreadable)
     ├── NotCalibratedError  a p-value was asked of a detector without calibration scores
     └── FormatError         a model file is damaged, hostile, or newer than this version
 

@@ -207,11 +207,8 @@ def expected_cells(
             values[chosen[:, i], i] = column.kind.value
             continue
         _, parts = codec.column_entries(i)
-        for rows in np.array_split(
-            np.flatnonzero(chosen[:, i]), max(1, chosen[:, i].sum() // BLOCK)
-        ):
-            if not len(rows):
-                continue
+        picked = np.flatnonzero(chosen[:, i])
+        for rows in np.split(picked, range(BLOCK, len(picked), BLOCK)) if len(picked) else []:
             some = batch[torch.from_numpy(rows)]
             visible = some.observed.clone()
             visible[:, parts] = 0.0
@@ -227,7 +224,7 @@ def _summary(codec: TableCodec, i: int, mixture: Mixture) -> tuple[Values, Float
     nothing = np.full(mixture.weights.shape[1], np.nan)
     if codec.parts[parts[0]].likelihood == "von_mises" or isinstance(kind, Binary | Categorical):
         return codec.inverse_column(i, mixture.expected), nothing, nothing
-    low, middle, high = _quantiles(codec, i, mixture, entries, len(parts) > 1)
+    low, middle, high = _quantiles(codec, i, mixture, entries)
     expected = np.array(middle, dtype=object)
     if isinstance(kind, Datetime):
         expected = np.array([_moment(v) for v in middle], dtype=object)
@@ -235,18 +232,18 @@ def _summary(codec: TableCodec, i: int, mixture: Mixture) -> tuple[Values, Float
 
 
 def _quantiles(
-    codec: TableCodec, i: int, mixture: Mixture, entries: list[int], has_spike: bool
+    codec: TableCodec, i: int, mixture: Mixture, entries: list[int]
 ) -> tuple[Floats, Floats, Floats]:
     """5 %, 50 % and 95 % quantiles of a numeric column, from equally likely grid points."""
-    spread = isinstance(codec.modeled[i].kind, Datetime)
-    size = entries[0] if spread or not has_spike else entries[1]
+    has_spike = len(entries) > 1 and not isinstance(codec.modeled[i].kind, Datetime)
+    size = entries[1] if has_spike else entries[0]
     points = mixture.mean[..., size, None] + np.sqrt(mixture.variance[..., size, None]) * GRID
     weights = np.broadcast_to(mixture.weights[..., None] / len(GRID), points.shape)
     encoded = np.zeros((points.size, mixture.mean.shape[-1]))
     encoded[:, entries[0]] = 1.0
     encoded[:, size] = points.ravel()
     values = codec.inverse_column(i, encoded).reshape(points.shape)
-    if has_spike and not spread:
+    if has_spike:
         present = mixture.mean[..., entries[0]]
         weights = weights * present[..., None]
         zero = (mixture.weights * (1.0 - present))[..., None]
@@ -275,10 +272,11 @@ def names_seen(codec: TableCodec, values: Values) -> tuple[NDArray[np.int64], tu
     totals = []
     for i, column in enumerate(codec.modeled):
         kind = column.kind
+        counts: dict[str, int]
         if isinstance(kind, Binary | Categorical):
             counts = dict(zip(kind.names, kind.counts, strict=True))
         elif isinstance(kind, Constant):
-            counts = {kind.value: kind.n_seen} if kind.value is not None else {}
+            counts = {} if kind.value is None else {kind.value: kind.n_seen}
         else:
             totals.append(0)
             continue
@@ -292,9 +290,10 @@ def _moment(seconds: float) -> str:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, float | np.floating):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return str(value)
+    if not isinstance(value, float | np.floating):
+        return str(value)
+    number = float(value)
+    return f"{number:,.0f}" if abs(number) >= 1000.0 else f"{number:.3g}"
 
 
 def _texts(values: Values) -> Values:

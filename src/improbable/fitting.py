@@ -17,9 +17,10 @@ from improbable.data.table import TableCodec
 from improbable.errors import CalibrationWarning, DataError, TrainingWarning
 from improbable.explanations import Reference
 from improbable.model import Model, as_batch
+from improbable.networks import MemberMLP, initialize
 from improbable.start import linear_start
 from improbable.training import History, Progress, TrainConfig
-from improbable.vae import VAE, Batch, build_vae
+from improbable.vae import VAE, Batch, assemble_vae
 
 FEWEST_TO_SPLIT = 20
 MOST_HELD_OUT = 20_000
@@ -127,7 +128,7 @@ def _latent_dim(latent_dim: int | str, codec: TableCodec) -> int:
 def _build(
     codec: TableCodec, settings: Settings, latent_dim: int, generator: torch.Generator
 ) -> VAE:
-    return build_vae(
+    vae = assemble_vae(
         codec.parts,
         codec.part_columns.tolist(),
         len(codec.modeled),
@@ -135,8 +136,11 @@ def _build(
         settings.hidden,
         settings.decoder_hidden,
         settings.n_members,
-        generator,
     )
+    for network in (vae.encoder, vae.decoder):
+        assert isinstance(network, MemberMLP)
+        initialize(network, generator)
+    return vae
 
 
 def _train(

@@ -182,11 +182,11 @@ class Categorical:
         return self.event_size
 
     def __call__(self, raw: Tensor) -> td.Distribution:
-        logits = raw.unflatten(-1, (self.n_parts, self.width))
+        logits = _folded(raw, self.n_parts, self.width)
         return td.OneHotCategorical(logits=logits, validate_args=False)
 
     def event(self, flat: Tensor) -> Tensor:
-        return flat.unflatten(-1, (self.n_parts, self.width))
+        return _folded(flat, self.n_parts, self.width)
 
     def flat(self, event: Tensor) -> Tensor:
         return event.flatten(-2)
@@ -217,12 +217,12 @@ class VonMises:
         return 2 * self.n_parts
 
     def __call__(self, raw: Tensor) -> td.Distribution:
-        x, y = raw.unflatten(-1, (self.n_parts, 2)).unbind(-1)
+        x, y = _folded(raw, self.n_parts, 2).unbind(-1)
         concentration = (x**2 + y**2 + 1e-6).sqrt().clamp(max=100.0)
         return td.VonMises(torch.atan2(y, x + 1e-12), concentration, validate_args=False)
 
     def event(self, flat: Tensor) -> Tensor:
-        x, y = flat.unflatten(-1, (self.n_parts, 2)).unbind(-1)
+        x, y = _folded(flat, self.n_parts, 2).unbind(-1)
         return torch.atan2(y, x)
 
     def flat(self, event: Tensor) -> Tensor:
@@ -382,7 +382,7 @@ class Joint:
         return tuple(flags)
 
     def __call__(self, raw: Tensor) -> "JointDistribution":
-        slices = raw.split([block.param_size for block in self.blocks], dim=-1)
+        slices = torch.split(raw, [block.param_size for block in self.blocks], dim=-1)
         pairs = zip(self.blocks, slices, strict=True)
         return JointDistribution(self.blocks, tuple(block(piece) for block, piece in pairs))
 
@@ -403,7 +403,7 @@ class JointDistribution:
 
     def log_prob_blocks(self, x: Tensor) -> Tensor:
         """Log prob of each part, nats, shape (..., n_parts); `x` of shape (..., event_size)."""
-        pieces = x.split([block.event_size for block in self.blocks], dim=-1)
+        pieces = torch.split(x, [block.event_size for block in self.blocks], dim=-1)
         found = [
             d.log_prob(block.event(piece))
             for block, d, piece in zip(self.blocks, self.distributions, pieces, strict=True)
@@ -426,6 +426,10 @@ class JointDistribution:
         """Draw of each encoded row, shape (..., event_size)."""
         pairs = zip(self.blocks, self.distributions, strict=True)
         return torch.cat([block.flat(block.draw(d, rng)) for block, d in pairs], dim=-1)
+
+
+def _folded(flat: Tensor, n_parts: int, width: int) -> Tensor:
+    return flat.reshape(*flat.shape[:-1], n_parts, width)
 
 
 def _like(values: np.ndarray, tensor: Tensor) -> Tensor:

@@ -25,9 +25,9 @@ class MemberLinear(nn.Module):
 
 
 class MemberMLP(nn.Module):
-    """Multilayer perceptron of each member, plus a linear path around it.
+    r"""Multilayer perceptron of each member, plus a linear path around it.
 
-    .. math:: f(x) = A x + b + W_m \\, r(\\dots r(W_1 x + b_1))
+    .. math:: f(x) = A x + b + W_m \, r(\dots r(W_1 x + b_1))
 
     The linear path lets a network begin at a closed-form linear model.
     """
@@ -43,31 +43,22 @@ class MemberMLP(nn.Module):
         hidden = x
         for layer in list(self.layers)[:-1]:
             hidden = layer(hidden).relu_()
-        return self.layers[-1](hidden).baddbmm_(x, self.linear)
+        out: Tensor = self.layers[-1](hidden).baddbmm_(x, self.linear)
+        return out
 
 
-def mlp(
-    n_members: int, in_size: int, hidden: Sequence[int], out_size: int, generator: torch.Generator
-) -> MemberMLP:
-    """Perceptron with He-initialized hidden layers and a silent last one.
+@torch.no_grad()
+def initialize(network: MemberMLP, generator: torch.Generator) -> None:
+    """Draw He-initialized hidden layers and a nearly silent last one, in place.
 
     Parameters
     ----------
-    n_members : int
-        Networks side by side.
-    in_size, out_size : int
-        Entries in and out.
-    hidden : sequence of int
-        Hidden units, layer by layer.
+    network : MemberMLP
     generator : torch.Generator
         Where the initial weights come from.
     """
-    network = MemberMLP(n_members, [in_size, *hidden, out_size])
-    with torch.no_grad():
-        for module in network.layers:
-            assert isinstance(module, MemberLinear)
-            last = module is network.layers[-1]
-            spread = 0.1 if last else math.sqrt(2.0)
-            module.weight.normal_(generator=generator)
-            module.weight.mul_(spread / math.sqrt(module.weight.shape[1]))
-    return network
+    for layer in network.layers:
+        assert isinstance(layer, MemberLinear)
+        spread = 0.1 if layer is network.layers[-1] else math.sqrt(2.0)
+        layer.weight.normal_(generator=generator)
+        layer.weight.mul_(spread / math.sqrt(layer.weight.shape[1]))

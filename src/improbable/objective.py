@@ -1,12 +1,12 @@
 """The evidence lower bound and its parts: per row, in nats, pure."""
 
 from torch import Tensor
-from torch.distributions import Independent, kl_divergence
+from torch.distributions import Independent, Normal, kl_divergence
 
 from improbable.vae import VAE, Batch
 
 
-def kl(posterior: Independent, prior: Independent) -> Tensor:
+def kl(posterior: Independent[Normal], prior: Independent[Normal]) -> Tensor:
     r"""KL divergence of the posterior from the prior, nats, shape (n_members, n).
 
     .. math:: \mathrm{KL}(q(z \mid x) \,\|\, p(z)) \ge 0

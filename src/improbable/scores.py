@@ -13,7 +13,7 @@ import torch
 from scipy.special import gammaln
 from scipy.stats import chi2
 from torch import Tensor
-from torch.distributions import Independent, LowRankMultivariateNormal
+from torch.distributions import Independent, LowRankMultivariateNormal, Normal
 
 from improbable import objective
 from improbable.errors import ImprobableError
@@ -44,7 +44,7 @@ class Draws:
     noise: Tensor
 
     @cached_property
-    def posterior(self) -> Independent:
+    def posterior(self) -> Independent[Normal]:
         """q(z given x), shape (n_members, n)."""
         return self.vae.encode(self.batch.values, self.visible)
 
@@ -190,7 +190,8 @@ def log_prob_moment_matched(draws: Draws) -> Tensor:
     )
     values = draws.batch.values * draws.entries
     hidden = (1.0 - draws.entries).sum(-1)
-    return normal.log_prob(values.expand_as(center)) + 0.5 * LOG_2PI * hidden + draws.offset
+    log_prob: Tensor = normal.log_prob(values.expand_as(center))  # type: ignore[no-untyped-call]
+    return log_prob + 0.5 * LOG_2PI * hidden + draws.offset
 
 
 def chi_square_tail(draws: Draws) -> Tensor:

@@ -36,10 +36,11 @@ def linear_start(vae: VAE, rows: Batch) -> None:
     inverse = torch.linalg.inv(weights @ weights.T + noise * torch.eye(len(weights)).double())
     project = weights.T @ inverse
     scale = (noise * inverse.diagonal()).clamp(min=1e-4, max=1.0).sqrt()
-    k, size = vae.latent_dim, len(mean)
+    k, size, bias = vae.latent_dim, len(mean), encoder.layers[-1].bias
+    assert isinstance(bias, Tensor)
     encoder.linear[:, :size, :k] = project.to(encoder.linear.dtype)
-    encoder.layers[-1].bias[:, 0, :k] = (-mean @ project).to(encoder.linear.dtype)
-    encoder.layers[-1].bias[:, 0, k:] = scale.log().to(encoder.linear.dtype)
+    bias[:, 0, :k] = (-mean @ project).to(bias.dtype)
+    bias[:, 0, k:] = scale.log().to(bias.dtype)
     left = (x - mean - ((x - mean) @ project) @ weights).var(dim=0, correction=0)
     _write_decoder(vae, decoder, mean, weights, left.sqrt())
 
@@ -62,6 +63,7 @@ def _write_decoder(
 ) -> None:
     entry = param = 0
     bias = decoder.layers[-1].bias
+    assert isinstance(bias, Tensor)
     for block in vae.likelihood.blocks:
         entries = slice(entry, entry + block.event_size)
         linear, offset = _block_start(block, mean[entries], weights[:, entries], left[entries])

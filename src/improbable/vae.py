@@ -9,7 +9,7 @@ from torch.distributions import Independent, Normal
 
 from improbable.data.parts import Part
 from improbable.likelihoods import Joint, JointDistribution
-from improbable.networks import mlp
+from improbable.networks import MemberMLP
 
 LOG_SCALE_BOUND = 7.0
 
@@ -70,7 +70,7 @@ class VAE(nn.Module):
     part_column: Tensor
     tied: Tensor
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         encoder: nn.Module,
         decoder: nn.Module,
@@ -87,15 +87,14 @@ class VAE(nn.Module):
         widths = torch.tensor([part.width for part in parts], dtype=torch.long)
         entry_part = torch.repeat_interleave(torch.arange(len(parts)), widths)
         self.register_buffer("entry_part", entry_part, persistent=False)
-        self.register_buffer(
-            "part_column", torch.tensor(list(part_columns), dtype=torch.long), False
-        )
+        part_column = torch.tensor(list(part_columns), dtype=torch.long)
+        self.register_buffer("part_column", part_column, persistent=False)
         self.register_buffer("low", _bounds(parts, "low")[entry_part], persistent=False)
         self.register_buffer("high", _bounds(parts, "high")[entry_part], persistent=False)
         self.register_buffer("tied", torch.tensor(likelihood.constant_params), persistent=False)
         self.tied_params = nn.Parameter(torch.zeros(n_members, 1, likelihood.param_size))
 
-    def encode(self, values: Tensor, observed: Tensor) -> Independent:
+    def encode(self, values: Tensor, observed: Tensor) -> Independent[Normal]:
         """q(z given x) of shape (n_members, n), event (latent_dim,).
 
         Parameters
@@ -120,13 +119,13 @@ class VAE(nn.Module):
         return self.likelihood(raw.unflatten(1, z.shape[1:-1]))
 
     @property
-    def prior(self) -> Independent:
+    def prior(self) -> Independent[Normal]:
         """p(z): standard Normal, event (latent_dim,)."""
         zero = torch.zeros(self.latent_dim, dtype=self.low.dtype, device=self.low.device)
         return Independent(Normal(zero, torch.ones_like(zero), validate_args=False), 1)
 
 
-def build_vae(  # noqa: PLR0913
+def assemble_vae(
     parts: Sequence[Part],
     part_columns: Sequence[int],
     n_columns: int,
@@ -134,13 +133,12 @@ def build_vae(  # noqa: PLR0913
     hidden: Sequence[int],
     decoder_hidden: Sequence[int],
     n_members: int,
-    generator: torch.Generator,
 ) -> VAE:
-    """VAE of a table's parts with perceptrons on both sides, untrained."""
+    """VAE of a table's parts with perceptrons on both sides, all weights zero."""
     likelihood = Joint.of(parts)
     in_size = likelihood.event_size + likelihood.n_parts
-    encoder = mlp(n_members, in_size, hidden, 2 * latent_dim, generator)
-    decoder = mlp(n_members, latent_dim, decoder_hidden, likelihood.param_size, generator)
+    encoder = MemberMLP(n_members, [in_size, *hidden, 2 * latent_dim])
+    decoder = MemberMLP(n_members, [latent_dim, *decoder_hidden, likelihood.param_size])
     return VAE(encoder, decoder, likelihood, latent_dim, parts, part_columns, n_columns, n_members)
 
 

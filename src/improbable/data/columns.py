@@ -87,7 +87,7 @@ class Positive:
         return _fitted(self.encoding).transform(values)
 
     def inverse_transform(self, encoded: Floats) -> Values:
-        return np.maximum(_fitted(self.encoding).inverse_transform(encoded), 0.0)
+        return _fitted(self.encoding).inverse_transform(encoded)
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Count:
         return _fitted(self.encoding).transform(values)
 
     def inverse_transform(self, encoded: Floats) -> Values:
-        return np.maximum(np.round(_fitted(self.encoding).inverse_transform(encoded)), 0.0)
+        return np.round(_fitted(self.encoding).inverse_transform(encoded))
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,8 @@ class Categorical:
         return replace(cells, offset=cells.offset + np.where(known, rare[code], 0.0))
 
     def inverse_transform(self, encoded: Floats) -> Values:
-        return np.array(self.names, dtype=object)[encoded.argmax(axis=1)]
+        named: Values = np.array(self.names, dtype=object)[encoded.argmax(axis=1)]
+        return named
 
     def _rare_log_shares(self) -> Floats:
         counts = np.array(self.counts, dtype=float)
@@ -230,7 +231,8 @@ class Binary:
 
     def inverse_transform(self, encoded: Floats) -> Values:
         second = (encoded[:, 0] > 0.5) & (len(self.names) > 1)
-        return np.array(self.names, dtype=object)[second.astype(int)]
+        named: Values = np.array(self.names, dtype=object)[second.astype(int)]
+        return named
 
 
 @dataclass(frozen=True)
@@ -337,16 +339,39 @@ def kind_to_json(kind: ColumnKind) -> dict[str, Any]:
 
 
 def kind_from_json(record: dict[str, Any]) -> ColumnKind:
-    """Fitted kind from plain values."""
+    """Fitted kind from plain values, each checked for its type."""
     cls = COLUMNS[record["kind"]]
-    chosen = {f.name: record[f.name] for f in fields(cls) if f.init and f.name in record}
-    for name, value in chosen.items():
-        if isinstance(value, list):
-            chosen[name] = tuple(value)
-        elif isinstance(value, dict):
-            chosen[name] = NumericEncoding(**value)
+    chosen = {
+        f.name: _checked(f.name, record[f.name])
+        for f in fields(cls)
+        if f.init and f.name in record
+    }
+    if len(chosen.get("names", ())) != len(chosen.get("counts", ())):
+        raise DataError("A column's names and counts differ in length. Save the model again.")
     kind: ColumnKind = cls(**chosen)
     return kind
+
+
+def _checked(name: str, value: Any) -> Any:
+    """Value of a stored field in the type it must have; ValueError or TypeError if it has not."""
+    if name in ("encoding", "trend"):
+        return None if value is None else NumericEncoding(**_checked_encoding(value))
+    if name in ("names", "cycles"):
+        return tuple(str(entry) for entry in value)
+    if name == "counts":
+        return tuple(max(int(entry), 1) for entry in value)
+    if name in ("max_categories", "n_seen"):
+        return int(value)
+    return float(value) if name in ("period", "start") else value
+
+
+def _checked_encoding(record: dict[str, Any]) -> dict[str, Any]:
+    checked = {
+        k: bool(v) if k in ("spike", "nonnegative") else float(v) for k, v in record.items()
+    }
+    if not all(np.isfinite(v) for v in checked.values()) or not checked["scale"] > 0.0:
+        raise DataError("A column's encoding is not finite. Save the model again.")
+    return checked
 
 
 def _fitted(encoding: NumericEncoding | None) -> NumericEncoding:

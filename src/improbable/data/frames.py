@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import narwhals as nw
 import numpy as np
@@ -87,6 +87,8 @@ def read_frame(data: Any) -> Frame:
         data = pa.Table.from_batches([data])
     try:
         frame = nw.from_native(data)
+    except nw.exceptions.DuplicateError as error:
+        raise DataError(f"Column names repeat ({error}). Rename them apart.") from error
     except (TypeError, ValueError):
         return _read_array(data)
     if isinstance(frame, nw.LazyFrame):
@@ -95,16 +97,12 @@ def read_frame(data: Any) -> Frame:
 
 
 def _read_narwhals(frame: nw.DataFrame[Any]) -> Frame:
-    library = str(frame.implementation.value)
     names = [str(name) for name in frame.columns]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise DataError(f"Column names repeat: {', '.join(repeated)}. Rename them apart.")
-    columns = {
-        name: _read_series(frame[original])
-        for name, original in zip(names, frame.columns, strict=True)
-    }
-    return Frame(columns, len(frame), library)
+    columns = dict(zip(names, map(_read_series, frame.iter_columns()), strict=True))
+    return Frame(columns, len(frame), str(frame.implementation.value))
 
 
 def _read_series(series: nw.Series[Any]) -> RawColumn:
@@ -287,7 +285,7 @@ def write_frame(columns: dict[str, RawColumn], library: str) -> Any:
     if library == "pyarrow":
         return arrow
     try:
-        frame = nw.from_arrow(arrow, backend=library)
+        frame = nw.from_arrow(arrow, backend=cast(Any, library))
     except (ModuleNotFoundError, ImportError, ValueError):
         return arrow
     for name, column in columns.items():

@@ -30,6 +30,8 @@ class NumericEncoding:
         Unit of the log scale; 0 for the identity.
     spike : bool
         Whether zero is a part of its own.
+    nonnegative : bool
+        Whether no training value is negative, so that none is ever given back.
     low, high : float
         Range of the encoded training values.
     floor : float
@@ -41,6 +43,7 @@ class NumericEncoding:
     scale: float = 1.0
     unit: float = 0.0
     spike: bool = False
+    nonnegative: bool = False
     low: float = -1.0
     high: float = 1.0
     floor: float = SCALE_FLOOR
@@ -57,6 +60,7 @@ class NumericEncoding:
         encoded = (sizes - loc) / scale
         return replace(
             raw,
+            nonnegative=bool(values.min() >= 0.0),
             loc=loc,
             scale=scale,
             low=float(max(encoded.min(), -WINSOR)),
@@ -95,7 +99,9 @@ class NumericEncoding:
         """Values in the column's own unit."""
         size = encoded[:, -1] * self.scale + self.loc
         values = np.sinh(np.clip(size, -700, 700)) * self.unit if self.unit else size
-        return np.where(encoded[:, 0] > 0.5, values, 0.0) if self.spike else values
+        if self.spike:
+            values = np.where(encoded[:, 0] > 0.5, values, 0.0)
+        return np.maximum(values, 0.0) if self.nonnegative else values
 
     def _link(self, values: Floats) -> Floats:
         return np.arcsinh(values / self.unit) if self.unit else values

@@ -26,6 +26,7 @@ from improbable.data.parts import Cells, Floats, Part
 from improbable.data.rows import Rows
 from improbable.errors import DataError, DataWarning, SchemaError
 
+FEWEST_ROWS = 2
 COUNT_LIKELIHOODS = ("poisson", "negative_binomial")
 NUMBER_LIKELIHOODS = ("normal", "normal_per_column", "normal_fixed", "student_t")
 
@@ -78,9 +79,10 @@ class TableCodec:
             If `kinds` or `likelihood` name a column that is not there.
         """
         frame = data if isinstance(data, Frame) else read_frame(data)
-        if frame.n_rows == 0:
+        if frame.n_rows < FEWEST_ROWS:
             raise DataError(
-                "Found array with 0 sample(s) while a minimum of 1 is required. Pass rows to fit."
+                f"Found array with {frame.n_rows} sample(s) (n_samples={frame.n_rows}) while a "
+                f"minimum of {FEWEST_ROWS} is required. Pass more rows to fit."
             )
         kinds = _named_kinds(self.kinds, frame)
         likelihoods = _named_likelihoods(self.likelihood, frame)
@@ -303,7 +305,7 @@ def _named_kinds(kinds: Any, frame: Frame) -> dict[str, ColumnKind]:
         return {}
     if not isinstance(kinds, Mapping):
         raise DataError("columns must map names to kinds, for instance {'age': Count()}.")
-    chosen = {_key(name): _as_kind(kind) for name, kind in kinds.items()}
+    chosen = {_key(name): as_kind(kind) for name, kind in kinds.items()}
     _check_known(chosen, frame, "columns")
     return chosen
 
@@ -312,7 +314,8 @@ def _key(name: Any) -> str:
     return f"x{name}" if isinstance(name, int) else str(name)
 
 
-def _as_kind(kind: Any) -> ColumnKind:
+def as_kind(kind: Any) -> ColumnKind:
+    """Column kind of a kind, its class, or its name."""
     if isinstance(kind, str) and kind in COLUMNS:
         kind = COLUMNS[kind]
     if isinstance(kind, type) and kind in COLUMNS.values():

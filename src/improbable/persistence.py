@@ -1,0 +1,335 @@
+"""One file for a fitted detector: safetensors with a JSON header, no pickle, no code.
+
+The header says what the file is, and holds a SHA-256 digest of itself and of
+every tensor. A few rows drawn from the model, with their scores, travel along:
+`load` scores them again and refuses a file whose scores differ.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from improbable import __version__, generation, randomness
+from improbable.data.columns import kind_from_json, kind_to_json
+from improbable.data.frames import Frame
+from improbable.data.parts import Floats
+from improbable.data.table import TableCodec, as_kind
+from improbable.detector import VAEDetector
+from improbable.errors import DataError, FormatError
+from improbable.explanations import Reference
+from improbable.model import Model
+from improbable.scores import score_named
+from improbable.training import History
+from improbable.vae import VAE, assemble_vae
+
+FORMAT = 1
+MAGIC = "improbable"
+GOLDEN_ROWS = 8
+TOLERANCE = 1e-6
+Arrays = dict[str, NDArray[Any]]
+
+
+def save(detector: VAEDetector, path: str | os.PathLike[str]) -> None:
+    """Write a fitted detector to one safetensors file.
+
+    The file appears under its name only when it is complete.
+
+    Parameters
+    ----------
+    detector : VAEDetector
+        Fitted.
+    path : path
+        Usually ends in ".safetensors".
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written.
+    sklearn.exceptions.NotFittedError
+        If the detector is not fitted.
+    """
+    model = detector._fitted()
+    arrays = _arrays(model)
+    header = _header(detector, model)
+    header["digest"] = _digest(header, arrays)
+    target = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".partial")
+        os.close(handle)
+    except OSError as error:
+        raise DataError(
+            f"{target} cannot be written ({error.strerror}). Choose another path."
+        ) from error
+    try:
+        save_file(arrays, temporary, {MAGIC: json.dumps(header)})
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise DataError(
+            f"{target} cannot be written ({error.strerror}). Choose another path."
+        ) from error
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def load(path: str | os.PathLike[str]) -> VAEDetector:
+    """Read a detector that `save` wrote; runs no code from the file.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    VAEDetector
+        Scores as the saved one did.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, damaged, no model file, written by a newer
+        version, or scores its own stored rows differently.
+    """
+    header, arrays = _read(path)
+    try:
+        model = _model(header, arrays)
+        detector = _detector(header, model)
+        found = golden_scores(model, arrays["golden.values"])
+    except FormatError:
+        raise
+    except Exception as error:
+        raise FormatError(
+            f"{path} is not a usable model file ({type(error).__name__}: {error}). "
+            "Save the model again."
+        ) from error
+    _check_golden(path, header, found, arrays["golden.scores"])
+    return detector
+
+
+def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a model file says about itself, its digest checked.
+
+    Returns
+    -------
+    dict
+        Keys format, versions, schema, config, settings, history, calibration.
+
+    Raises
+    ------
+    FormatError
+        As `load`.
+    """
+    return _read(path)[0]
+
+
+def golden_scores(model: Model, values: Floats) -> Floats:
+    """Scores of encoded rows taken through the whole path: back to a table, encoded, scored."""
+    columns = model.codec.inverse_transform(np.asarray(values, dtype=np.float64))
+    rows = model.codec.transform(Frame(columns, len(values), model.codec.library))
+    return model.decision_scores(rows)
+
+
+def _header(detector: VAEDetector, model: Model) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "versions": _versions(),
+        "schema": model.codec.to_json(),
+        "config": _config_to_json(detector.get_params(deep=False)),
+        "settings": {**model.settings, "score_function": model.score_function},
+        "history": asdict(model.history),
+        "calibration": {"n": len(model.held_out), "apart": model.held_out_apart},
+        "offset": detector.offset_,
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "improbable": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _config_to_json(params: dict[str, Any]) -> dict[str, Any]:
+    config = dict(params)
+    if config["columns"] is not None:
+        kinds = {name: as_kind(kind) for name, kind in config["columns"].items()}
+        config["columns"] = [[name, kind_to_json(kind)] for name, kind in kinds.items()]
+    if not isinstance(config["likelihood"], str):
+        config["likelihood"] = [list(pair) for pair in config["likelihood"].items()]
+    if not isinstance(config["random_state"], int | None):
+        config["random_state"] = None
+    for name in ("hidden", "decoder_hidden"):
+        config[name] = None if config[name] is None else [int(size) for size in config[name]]
+    return config
+
+
+def _config_from_json(config: dict[str, Any]) -> dict[str, Any]:
+    params = dict(config)
+    if params["columns"] is not None:
+        params["columns"] = {name: kind_from_json(kind) for name, kind in params["columns"]}
+    if not isinstance(params["likelihood"], str):
+        params["likelihood"] = {name: value for name, value in params["likelihood"]}
+    for name in ("hidden", "decoder_hidden"):
+        params[name] = None if params[name] is None else tuple(params[name])
+    return params
+
+
+def _arrays(model: Model) -> Arrays:
+    rng = randomness.numpy_generator(randomness.seed_sequence(0))
+    golden = generation.sample_prior(model.vae, GOLDEN_ROWS, model.lead, rng)
+    weights = {f"vae.{name}": _plain(p.float()) for name, p in model.vae.state_dict().items()}
+    return {
+        **weights,
+        "noise": _plain(model.noise),
+        "held_out": np.ascontiguousarray(model.held_out),
+        "reference": np.ascontiguousarray(model.reference.shares),
+        "golden.values": np.ascontiguousarray(golden),
+        "golden.scores": golden_scores(model, golden),
+    }
+
+
+def _plain(tensor: torch.Tensor) -> NDArray[Any]:
+    array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
+    return array
+
+
+def _digest(header: dict[str, Any], arrays: Arrays) -> str:
+    kept = {key: value for key, value in header.items() if key != "digest"}
+    found = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        found.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
+    if not os.path.isfile(path):
+        raise FormatError(f"There is no model file {path}. Check the path, or fit and save one.")
+    try:
+        with safetensors.safe_open(os.fspath(path), "np") as file:
+            header = json.loads((file.metadata() or {})[MAGIC])
+            _check_format(path, header)
+            arrays = {name: file.get_tensor(name) for name in file.keys()}
+        intact = header.get("digest") == _digest(header, arrays)
+    except FormatError:
+        raise
+    except Exception as error:
+        raise FormatError(
+            f"{path} is not a model file of this library, or it is damaged "
+            f"({type(error).__name__}). Copy or save it again."
+        ) from error
+    if not intact:
+        raise FormatError(
+            f"{path} is damaged: its contents do not match its digest. Copy or save it again."
+        )
+    return header, arrays
+
+
+def _check_format(path: str | os.PathLike[str], header: Any) -> None:
+    written = header["format"]
+    if not isinstance(written, int) or written < 1:
+        raise FormatError(f"{path} has no valid format number. Save the model again.")
+    if written > FORMAT:
+        raise FormatError(
+            f"{path} has format {written}, this version reads up to {FORMAT}. "
+            "Upgrade improbable, or save the model with this version."
+        )
+
+
+def _model(header: dict[str, Any], arrays: Arrays) -> Model:
+    codec = TableCodec.from_json(header["schema"])
+    settings = dict(header["settings"])
+    name = settings.pop("score_function")
+    score_named(name)
+    history = _history(header["history"])
+    if len(history.best_elbo) != settings["n_members"]:
+        raise FormatError("The history does not fit the number of members. Save the model again.")
+    noise = torch.from_numpy(np.array(arrays["noise"], dtype=np.float64))
+    shares = np.array(arrays["reference"], dtype=np.float64)
+    if noise.shape[1] != settings["latent_dim"] or shares.shape[1] != len(codec.modeled):
+        raise FormatError("Stored tables do not fit the network. Save the model again.")
+    return Model(
+        codec=codec,
+        vae=_vae(codec, settings, arrays),
+        noise=noise,
+        score_function=name,
+        reference=Reference(shares),
+        held_out=np.sort(np.array(arrays["held_out"], dtype=np.float64).ravel()),
+        held_out_apart=bool(header["calibration"]["apart"]),
+        history=history,
+        settings=settings,
+    )
+
+
+def _vae(codec: TableCodec, settings: dict[str, Any], arrays: Arrays) -> VAE:
+    vae = assemble_vae(
+        codec.parts,
+        codec.part_columns.tolist(),
+        len(codec.modeled),
+        int(settings["latent_dim"]),
+        [int(size) for size in settings["hidden"]],
+        [int(size) for size in settings["decoder_hidden"]],
+        int(settings["n_members"]),
+    )
+    prefix = "vae."
+    weights = {
+        name.removeprefix(prefix): torch.from_numpy(np.array(array, dtype=np.float32))
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+    vae.load_state_dict(weights)
+    vae.double().eval().requires_grad_(requires_grad=False)
+    return vae
+
+
+def _history(record: dict[str, Any]) -> History:
+    values: dict[str, Any] = {f.name: record[f.name] for f in fields(History)}
+    for name, value in values.items():
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return History(**values)
+
+
+def _detector(header: dict[str, Any], model: Model) -> VAEDetector:
+    detector = VAEDetector(**_config_from_json(header["config"]))
+    detector._adopt(model, float(header["offset"]))
+    return detector
+
+
+def _check_golden(
+    path: str | os.PathLike[str], header: dict[str, Any], found: Floats, stored: Floats
+) -> None:
+    if found.shape == stored.shape and np.allclose(found, stored, TOLERANCE, TOLERANCE):
+        return
+    now = _versions()
+    changed = [
+        f"{name} {then} then, {now.get(name)} now"
+        for name, then in header["versions"].items()
+        if now.get(name) != then
+    ]
+    raise FormatError(
+        f"{path} scores its own stored rows differently here "
+        f"({'; '.join(changed) or 'same versions'}). "
+        "Fit again with these versions, or load it with those it was saved with."
+    )
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
