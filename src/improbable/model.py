@@ -116,7 +116,7 @@ class Model:
 
     def shares(self, rows: Rows) -> Floats:
         """Each column's part of `expected_log_prob`, nats, shape (n, n_columns)."""
-        return self.evaluate(rows, scores.shares).reshape(len(rows), -1)
+        return self.evaluate(rows, scores.shares).reshape(len(rows), len(self.codec.modeled))
 
     def p_values(self, decision: Floats, *, tail: bool = False) -> Floats:
         """Calibrated p-values of decision scores."""

@@ -17,7 +17,7 @@ from torch.distributions import Independent, LowRankMultivariateNormal, Normal
 
 from improbable import objective
 from improbable.errors import ImprobableError
-from improbable.likelihoods import JointDistribution
+from improbable.joint import JointDistribution
 from improbable.vae import VAE, Batch
 
 LOG_2PI = float(np.log(2.0 * np.pi))
@@ -233,18 +233,20 @@ def conditional_log_prob(draws: Draws) -> Tensor:
     """
     terms = []
     for hidden in column_groups(draws.vae):
-        visible = draws.batch.observed * (1.0 - hidden)
+        visible = draws.batch.observed * (1.0 - hidden[draws.vae.part_column])
         masked = draw(draws.vae, draws.batch, draws.noise, visible)
-        seen = (masked.log_prob_parts * visible).sum(-1) + masked.log_ratio
+        offset = (draws.batch.offsets * (1.0 - hidden)).sum(-1)
+        seen = (masked.log_prob_parts * visible).sum(-1) + offset + masked.log_ratio
         everything = masked.log_prob + masked.log_ratio
         terms.append(log_mean_exp(everything) - log_mean_exp(seen))
     return torch.stack(terms).mean(dim=0)
 
 
 def column_groups(vae: VAE, n_groups: int = 4) -> list[Tensor]:
-    """Masks over parts, shape (n_parts,): column i is hidden in group i modulo their number."""
+    """Masks of shape (n_columns,): column i is hidden in group i modulo their number."""
     n_groups = max(1, min(n_groups, vae.n_columns))
-    return [(vae.part_column % n_groups == g).to(vae.low.dtype) for g in range(n_groups)]
+    column = torch.arange(vae.n_columns)
+    return [(column % n_groups == g).to(vae.low.dtype) for g in range(n_groups)]
 
 
 def _squared_error(draws: Draws) -> Tensor:

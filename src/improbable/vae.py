@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 from improbable.data.parts import Part
-from improbable.likelihoods import Joint, JointDistribution
+from improbable.joint import Joint, JointDistribution
 from improbable.networks import MemberMLP
 
 LOG_SCALE_BOUND = 7.0

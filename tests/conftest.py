@@ -1,0 +1,63 @@
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from improbable import Cyclic, VAEDetector
+
+torch.set_num_threads(1)
+SMALL = {"max_steps": 60, "hidden": (32, 32), "n_members": 2, "random_state": 0}
+
+
+def mixed_table(n, seed=0):
+    """Rows whose columns depend on each other, one of each kind, some cells missing."""
+    rng = np.random.default_rng(seed)
+    hidden = rng.normal(size=n)
+    frame = pd.DataFrame(
+        {
+            "user": [f"u{seed}-{i}" for i in range(n)],
+            "age": np.clip(40 + 12 * hidden + rng.normal(size=n), 0, 99).round().astype(int),
+            "income": np.exp(10 + 0.5 * hidden + 0.3 * rng.normal(size=n)),
+            "height": 170 + 8 * hidden + 2 * rng.normal(size=n),
+            "sex": rng.choice(["F", "M"], n),
+            "city": rng.choice(["anaheim", "boulder", "concord"], n, p=[0.5, 0.3, 0.2]),
+            "member": rng.random(n) < 0.4,
+            "visits": np.where(rng.random(n) < 0.5, 0, rng.poisson(4, n) + 1),
+            "hour": rng.integers(0, 24, n),
+            "since": pd.Timestamp("2024-01-01")
+            + pd.to_timedelta(rng.integers(0, 90, n), unit="D"),
+            "country": "US",
+        }
+    )
+    frame.loc[rng.random(n) < 0.1, "income"] = np.nan
+    frame.loc[rng.random(n) < 0.1, "city"] = None
+    return frame
+
+
+@pytest.fixture(scope="session")
+def train():
+    return mixed_table(600, seed=0)
+
+
+@pytest.fixture(scope="session")
+def new():
+    return mixed_table(120, seed=1)
+
+
+@pytest.fixture(scope="session")
+def detector(train):
+    return VAEDetector({"hour": Cyclic(24)}, **SMALL).fit(train)
+
+
+@pytest.fixture(scope="session")
+def gaussian():
+    """A detector of correlated Normal columns, with enough held-out rows for small p-values."""
+    rng = np.random.default_rng(0)
+    mix = rng.normal(size=(5, 5))
+    rows = rng.normal(size=(12_000, 5)) @ mix
+    fitted = VAEDetector(**SMALL, calibration_fraction=0.4).fit(rows[:6000])
+    return fitted, rows[6000:]

@@ -1,0 +1,409 @@
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import torch
+from conftest import SMALL, mixed_table
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from improbable import (
+    CalibrationWarning,
+    DataError,
+    DataWarning,
+    ImprobableError,
+    SchemaError,
+    TrainingWarning,
+    VAEDetector,
+)
+
+RNG = np.random.default_rng(0)
+BLOB = RNG.normal(size=(200, 3))
+
+
+def fast(**params):
+    return VAEDetector(**{**SMALL, "max_steps": 20, "hidden": (8,), **params})
+
+
+def test_scores_do_not_depend_on_batch_or_order(detector, new):
+    whole = detector.score_samples(new)
+    assert whole.dtype == np.float64
+    for size in (1, 7):
+        parts = [detector.score_samples(new[i : i + size]) for i in range(0, len(new), size)]
+        np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-9, rtol=0)
+    np.testing.assert_allclose(detector.score_samples(new[::-1])[::-1], whole, atol=1e-9, rtol=0)
+    np.testing.assert_array_equal(detector.score_samples(new), whole)
+
+
+def test_same_seed_same_model_even_in_another_process(tmp_path):
+    np.save(tmp_path / "x.npy", BLOB)
+    code = (
+        "import numpy as np; from improbable import VAEDetector;"
+        f"x = np.load({str(tmp_path / 'x.npy')!r});"
+        "d = VAEDetector(max_steps=20, hidden=(8,), n_members=2, random_state=0).fit(x);"
+        "print(repr(d.score_samples(x[:5]).tolist()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    there = np.array(eval(done.stdout))  # noqa: S307
+    np.testing.assert_allclose(there, fast().fit(BLOB).score_samples(BLOB[:5]), atol=1e-6)
+
+
+def test_nothing_touches_a_global_generator():
+    np.random.seed(7)
+    torch.manual_seed(7)
+    numpy_state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()
+    detector = fast(random_state=None).fit(BLOB)
+    detector.detect(BLOB, alpha=0.1)
+    detector.sample(5)
+    np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+
+
+def test_different_seeds_differ():
+    one, two = (fast(random_state=seed).fit(BLOB).score_samples(BLOB) for seed in (0, 1))
+    assert np.abs(one - two).max() > 1e-6
+
+
+def test_far_out_scores_fall_without_end():
+    detector = fast(max_steps=60).fit(RNG.normal(size=(800, 4)))
+    for sign in (1, -1):
+        for column in range(4):
+            rows = np.zeros((12, 4))
+            rows[:, column] = sign * np.array([5, 6, 8, 10, 15, 30, 100, 1e3, 1e5, 1e7, 1e9, 1e11])
+            scores = detector.score_samples(rows)
+            assert np.isfinite(scores).all()
+            assert (np.diff(scores[:10]) < 0).all()
+            assert (np.diff(scores) <= 0).all()
+    assert np.isfinite(detector.score_samples([[np.inf, -np.inf, 1e300, 0]])).all()
+
+
+def test_units_change_nothing():
+    rows = RNG.normal(size=(300, 3)) + 5
+    one, other = fast().fit(rows), fast().fit(rows * [1, 1000, 1])
+    new = RNG.normal(size=(50, 3)) * 2 + 5
+    np.testing.assert_allclose(one.p_values(new), other.p_values(new * [1, 1000, 1]))
+    np.testing.assert_array_equal(one.predict(new), other.predict(new * [1, 1000, 1]))
+    shares = [d.explain(x).shares for d, x in ((one, new), (other, new * [1, 1000, 1]))]
+    np.testing.assert_allclose(*shares, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[1.0, 2.0], [2.0, 1.0], [3.0, 5.0]],
+        np.repeat(RNG.normal(size=(2, 3)), 40, axis=0),
+        RNG.normal(size=(60, 1)),
+        np.column_stack([np.ones(50), RNG.normal(size=50)]),
+        np.column_stack([RNG.random(50) < 0.5, RNG.normal(size=50)]).astype(object),
+        [[True, "a"], [False, "b"], [True, "a"], [True, "b"]],
+        np.where(RNG.random((80, 3)) < 0.3, np.nan, RNG.normal(size=(80, 3))),
+        np.array([[1.0, np.inf], [2.0, 3.0], [4.0, 5.0], [0.5, 1.0]] * 10),
+    ],
+)
+def test_strange_tables_give_finite_bounded_scores(rows):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CalibrationWarning)
+        warnings.simplefilter("ignore", TrainingWarning)
+        detector = fast().fit(rows)
+    scores = detector.score_samples(rows)
+    assert np.isfinite(scores).all()
+    has_inf = "inf" in np.asarray(rows, dtype=object).astype(str)
+    assert np.abs(scores).max() < (1e18 if has_inf else 1e6)
+    p = detector.p_values(rows)
+    assert ((p > 0) & (p <= 1)).all()
+
+
+def test_constant_column_that_changes_is_a_surprise():
+    detector = fast().fit(np.column_stack([np.ones(100), RNG.normal(size=100)]))
+    same, other = detector.score_samples([[1.0, 0.0], [1.001, 0.0]])
+    assert same - other == pytest.approx(np.log(81), abs=1e-9)
+
+
+def test_too_few_rows_to_hold_out_is_said():
+    with pytest.warns(CalibrationWarning, match="20 rows"):
+        fast().fit(RNG.normal(size=(6, 2)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"), [(np.ones((50, 2)), "one value"), ([[1.0]], "1 sample")]
+)
+def test_nothing_to_learn_is_said(rows, text):
+    with pytest.raises(DataError, match=text):
+        fast().fit(rows)
+
+
+def test_contamination_flags_that_share_of_training_rows():
+    detector = fast(contamination=0.1).fit(BLOB)
+    assert (detector.predict(BLOB) == -1).sum() == 20
+    np.testing.assert_allclose(
+        detector.decision_function(BLOB), detector.score_samples(BLOB) - detector.offset_
+    )
+
+
+def test_auto_threshold_agrees_with_p_values(gaussian):
+    detector, rows = gaussian
+    flagged = detector.predict(rows) == -1
+    np.testing.assert_array_equal(flagged, detector.p_values(rows) <= 0.01)
+
+
+def test_clean_data_is_flagged_at_most_alpha(gaussian):
+    detector, rows = gaussian
+    p, n = detector.p_values(rows), len(detector.model_.held_out)
+    for alpha in (0.1, 0.01, 0.001):
+        slack = 4 * np.sqrt(alpha * (1 - alpha) * (1 / len(rows) + 1 / n))
+        assert (p <= alpha).mean() <= alpha + slack
+    assert (p <= 0.1).mean() > 0.05
+
+
+def test_false_discovery_rate_is_kept(gaussian):
+    detector, rows = gaussian
+    rates = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        picked = rows[rng.choice(len(rows), 400, replace=False)].copy()
+        picked[:20] += rng.choice([-30.0, 30.0], size=(20, 5))
+        flagged = detector.detect(picked, fdr=0.1)["is_outlier"]
+        rates.append(flagged[20:].sum() / max(flagged.sum(), 1))
+    assert np.mean(rates) <= 0.1 + 2 * np.std(rates) / np.sqrt(10) + 0.01
+
+
+def test_one_moved_feature_of_a_hundred_is_named_first():
+    rows = np.random.default_rng(0).normal(size=(600, 100))
+    detector = fast(max_steps=60).fit(rows)
+    for column in (0, 57, 99):
+        row = np.zeros((1, 100))
+        row[0, column] = 20.0
+        explanation = detector.explain(row)
+        assert explanation.ranking(0)[0] == column
+        assert explanation.columns[column] in explanation.reasons(0)[0]
+        assert explanation.p_values[0, column] < 0.02
+
+
+def test_shares_add_up(detector, new):
+    total = detector.explain(new).shares.sum(axis=1)
+    expected = detector.reconstruction_probability(new, definition="expected_log_prob")
+    np.testing.assert_allclose(total, expected, atol=1e-9, rtol=0)
+
+
+def test_missing_cells_add_nothing_and_rows_compare_with_like(detector, new):
+    raw = detector.reconstruction_probability(new, "log_marginal")
+    decision = detector.score_samples(new)
+    missing = new[list(detector.model_.codec.names)].isna().to_numpy()
+    np.testing.assert_allclose(decision - raw, missing @ detector.model_.typical, atol=1e-9)
+    whole = new[~missing.any(axis=1)]
+    blank = whole.assign(income=np.nan)
+    shift = detector.score_samples(blank) - detector.score_samples(whole)
+    assert abs(np.median(shift)) < 1.0
+
+
+def test_all_cells_missing_is_ordinary(detector, new):
+    nothing = new.head(3).copy()
+    for name in nothing.columns:
+        nothing[name] = None
+    p = detector.p_values(nothing)
+    assert (p > 0.05).all()
+
+
+def test_warnings_name_the_cells(detector, new):
+    odd = new.head(3).copy()
+    odd["age"] = [500, 30, 30]
+    odd.iloc[1, odd.columns.get_loc("city")] = "paris"
+    odd["income"] = np.nan
+    found = detector.detect(odd[odd.columns[::-1]])
+    assert "age is outside" in found["warnings"][0]
+    assert "city was never seen" in found["warnings"][1]
+    assert all("income is missing in all rows" in w for w in found["warnings"])
+    assert "age = 500" in found["top_reasons"][0]
+
+
+def test_detect_gives_the_library_back(detector, train, new):
+    for convert, kind in ((lambda f: f, pd.DataFrame), (pl.from_pandas, pl.DataFrame)):
+        found = detector.detect(convert(new))
+        assert isinstance(found, kind)
+    assert isinstance(detector.detect(pa.Table.from_pandas(new)), pa.Table)
+    assert isinstance(fast().fit(BLOB).detect(BLOB, alpha=0.1), np.ndarray)
+    assert list(found.columns) == [
+        "is_outlier",
+        "p_value",
+        "q_value",
+        "score",
+        "mc_se",
+        "top_reasons",
+        "warnings",
+    ]
+
+
+def test_unsupported_alpha_is_said(detector, new):
+    with pytest.warns(CalibrationWarning, match="alpha=1e-06"):
+        found = detector.detect(new, alpha=1e-6)
+    assert not found["is_outlier"].any()
+
+
+def test_tail_tells_extremes_apart(gaussian):
+    detector, _ = gaussian
+    rows = np.outer([1.0, 8.0, 12.0], np.ones(5))
+    plain, tail = detector.p_values(rows), detector.p_values(rows, tail=True)
+    assert plain[1] == plain[2]
+    assert 0 < tail[2] < tail[1] < plain[1]
+    detector.detect(rows, alpha=1e-6, tail=True)
+
+
+def test_rows_come_back_as_the_training_table(detector, train, new):
+    for table in (detector.reconstruct(new), detector.impute(new), detector.sample(50)):
+        assert list(table.columns) == list(train.columns)
+        known = [c for c in train.columns if c != "user"]
+        assert (table[known].dtypes == train[known].dtypes).all()
+    assert list(detector.reconstruct(new)["user"]) == list(new["user"])
+
+
+def test_impute_keeps_observed_cells_and_fills_the_rest(detector, new):
+    filled = detector.impute(new)
+    assert not filled.isna().any().any()
+    for name in new.columns:
+        seen = new[name].notna()
+        pd.testing.assert_series_equal(filled[name][seen], new[name][seen], check_dtype=False)
+
+
+def test_impute_beats_the_mean(train):
+    detector = VAEDetector(**{**SMALL, "max_steps": 300}).fit(train[["age", "height"]])
+    truth = mixed_table(300, seed=9)[["age", "height"]]
+    filled = detector.impute(truth.assign(height=np.nan))
+    error = np.abs(filled["height"] - truth["height"]).mean()
+    assert error < 0.6 * np.abs(truth["height"] - train["height"].mean()).mean()
+
+
+def test_samples_look_like_the_training_rows(detector, train):
+    drawn = detector.sample(4000, random_state=0)
+    assert drawn["age"].mean() == pytest.approx(train["age"].mean(), abs=4)
+    assert drawn["age"].std() == pytest.approx(train["age"].std(), rel=0.35)
+    share = (drawn["city"] == "anaheim").mean()
+    assert share == pytest.approx(
+        (train["city"] == "anaheim").sum() / train["city"].notna().sum(), abs=0.12
+    )
+    assert (drawn["income"] >= 0).all()
+    pd.testing.assert_frame_equal(drawn, detector.sample(4000, random_state=0))
+
+
+def test_posterior_is_that_of_the_lead_member(detector, new):
+    posterior = detector.posterior(new)
+    assert posterior.loc.shape == (len(new), detector.model_.vae.latent_dim)
+    assert (posterior.scale > 0).all()
+    assert len(posterior) == len(new)
+    assert list(posterior.to_frame("pandas").columns[:1]) == ["loc_0"]
+    assert (posterior.kl_to_prior() >= 0).all()
+
+
+def test_scores_lists_every_definition_with_its_error(detector, new):
+    table = detector.scores(new)
+    assert table["elbo"].mean() <= table["log_marginal"].mean()
+    assert (table["expected_log_prob"] <= table["log_expected_prob"] + 1e-9).all()
+    assert {"kl_se", "conditional_log_prob"} <= set(table.columns)
+    np.testing.assert_allclose(
+        table["log_prob_of_mean"], detector.reconstruction_probability(new, "log_prob_of_mean")
+    )
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [
+        ({"n_members": 0}, "n_members must be a whole number"),
+        ({"latent_dim": "big"}, "latent_dim must be"),
+        ({"hidden": (0,)}, "hidden must be"),
+        ({"hidden": "wide"}, "hidden must be"),
+        ({"learning_rate": 2.0}, "learning_rate"),
+        ({"prior": "flat"}, "prior"),
+        ({"score_function": "mse"}, "log_marginal"),
+        ({"contamination": 0.7}, "contamination"),
+        ({"calibration_fraction": -1}, "calibration_fraction"),
+        ({"validation_fraction": 0}, "validation_fraction"),
+        ({"random_state": "x"}, "random_state"),
+        ({"device": "abacus"}, "device"),
+        ({"columns": {"y7": "real"}}, "y7"),
+        ({"columns": {"x0": "colour"}}, "column kind"),
+        ({"columns": ["x0"]}, "map names"),
+        ({"likelihood": "gamma"}, "gamma"),
+    ],
+)
+def test_bad_arguments_get_one_clear_sentence(params, text):
+    with pytest.raises(ImprobableError, match=text):
+        fast(**params).fit(BLOB)
+
+
+@pytest.mark.parametrize(("alpha", "fdr"), [(0.0, None), (2, None), (0.1, 1.5)])
+def test_bad_levels(detector, new, alpha, fdr):
+    with pytest.raises(ImprobableError, match="between 0 and 1"):
+        detector.detect(new, alpha=alpha, fdr=fdr)
+
+
+def test_without_calibration_rows_decisions_are_refused():
+    detector = fast(calibration_fraction=0.0).fit(BLOB)
+    assert np.isfinite(detector.score_samples(BLOB)).all()
+    with pytest.raises(ImprobableError, match="calibration_fraction"):
+        detector.p_values(BLOB)
+
+
+@pytest.mark.parametrize("n", [0, -3, 1.5])
+def test_bad_sample_sizes(detector, n):
+    with pytest.raises(ImprobableError, match="n_samples"):
+        detector.sample(n)
+
+
+def test_not_fitted():
+    with pytest.raises(NotFittedError):
+        VAEDetector().score_samples(BLOB)
+
+
+def test_wrong_columns(detector, new):
+    with pytest.raises(SchemaError, match=r"missing: +age \(nearest: agee\)\n +extra: +agee"):
+        detector.score_samples(new.rename(columns={"age": "agee"}))
+
+
+def test_array_for_a_named_table_is_taken_by_position(detector, new):
+    with pytest.warns(DataWarning, match="by position"):
+        found = detector.score_samples(new.astype(object).to_numpy())
+    np.testing.assert_allclose(found, detector.score_samples(new), atol=1e-6)
+
+
+@pytest.mark.parametrize("likelihood", ["normal_per_column", "normal_fixed", "student_t"])
+def test_likelihoods_of_numbers(likelihood):
+    scores = fast(likelihood=likelihood).fit(BLOB).score_samples([[0, 0, 0], [9, 9, 9]])
+    assert scores[0] > scores[1]
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "negative_binomial"])
+def test_likelihoods_of_counts(likelihood):
+    counts = pd.DataFrame({"n": RNG.poisson(3, 300), "m": RNG.poisson(30, 300)})
+    detector = fast(likelihood={"n": likelihood, "m": likelihood}).fit(counts)
+    scores = detector.score_samples(pd.DataFrame({"n": [3, 60], "m": [30, 400]}))
+    assert scores[0] > scores[1] + 10
+    assert detector.sample(200, random_state=0)["m"].mean() == pytest.approx(30, abs=6)
+
+
+def test_scikit_learn_tools():
+    pipeline = make_pipeline(StandardScaler(), fast()).fit(BLOB)
+    assert set(pipeline.predict(BLOB)) <= {1, -1}
+    search = GridSearchCV(
+        fast(),
+        {"latent_dim": [1, 2]},
+        scoring=lambda d, x, y=None: d.score_samples(x).mean(),
+        cv=2,
+    ).fit(BLOB)
+    assert search.best_params_["latent_dim"] in (1, 2)
+    means = cross_val_score(
+        fast(), BLOB, scoring=lambda d, x, y=None: d.score_samples(x).mean(), cv=2
+    )
+    assert np.isfinite(means).all()
+    assert clone(fast(latent_dim=2)).get_params()["latent_dim"] == 2
+
+
+def test_verbose_shows_a_bar(capsys):
+    fast(verbose=True).fit(BLOB)
+    assert "training" in capsys.readouterr().err
