@@ -94,16 +94,12 @@ def report_operations(detector: Any, rows_per_second: float) -> None:
 def decoder_layout(detector: Any) -> tuple[int, int, list[int]]:
     """Read (n_members, n_draws, layer widths) off a fitted detector.
 
-    The weights of the decoder's layers are the three-dimensional parameters, each of shape
-    (n_members, width before, width after).
+    The linear path around the layers, from z straight to the outputs, is left out.
     """
-    shapes = [
-        tuple(parameter.shape)
-        for name, parameter in detector.vae_.named_parameters()
-        if "decoder" in name and parameter.ndim == 3 and parameter.shape[1] > 1
-    ]
+    model = detector.model_
+    shapes = [tuple(layer.weight.shape) for layer in model.vae.decoder.layers]
     widths = [shapes[0][1], *(after for _, _, after in shapes)]
-    return shapes[0][0], int(detector.n_draws), widths
+    return shapes[0][0], len(model.noise), widths
 
 
 def decode_operations(n_members: int, n_draws: int, widths: Sequence[int]) -> int:

@@ -1,7 +1,6 @@
-"""Tables in files, read and written batch by batch.
+"""Tables in files, read and written batch by batch; what is wrong with one is a `DataError`.
 
 Memory does not grow with the length of a file, except for CSV with inferred types.
-Whatever is wrong with the content of a file is raised as `DataError`.
 """
 
 import csv
@@ -36,7 +35,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "jsonl": (".jsonl", ".ndjson", ".jsonl.gz"),
 }
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
-_NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?"]
+NULL_WORDS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
 _BLOCK = 1 << 22
 _NO_ROOM = ("rows cannot be kept on disk", "Set TMPDIR to a folder with more room.")
 
@@ -178,17 +177,14 @@ def _csv_contents(stream: Any, delimiter: str, *, text: bool) -> _Contents:
     header = (line.decode("utf-8-sig") for line in iter(stream.readline, b""))
     names = next(filter(None, csv.reader(header, delimiter=delimiter)), [])
     strings = pa.schema([(name, pa.string()) for name in names])
+    types, nulls = (strings, [""]) if text else (None, list(NULL_WORDS))
     try:
         rows = (pa.csv.open_csv if text else pa.csv.read_csv)(
             stream,
             # One thread: only then do errors carry the number of the row.
             pa.csv.ReadOptions(column_names=names, block_size=_BLOCK, use_threads=False),
             pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            pa.csv.ConvertOptions(
-                column_types=strings if text else None,
-                null_values=[""] if text else _NULLS,
-                strings_can_be_null=True,
-            ),
+            pa.csv.ConvertOptions(column_types=types, null_values=nulls, strings_can_be_null=True),
         )
     except pa.ArrowInvalid as error:
         if "Empty CSV" in str(error):
@@ -389,11 +385,17 @@ class Spill:
         with _blaming(*_NO_ROOM):
             self._writer.close()
             self._file.seek(0)
-        yield from pa.ipc.open_stream(self._file)
+            yield from pa.ipc.open_stream(self._file)
 
 
 @contextmanager
 def spill(schema: pa.Schema) -> Iterator[Spill]:
     """Open a nameless temporary file for batches, to be read back inside the block."""
-    with tempfile.TemporaryFile() as file:
-        yield Spill(schema, file, pa.ipc.new_stream(file, schema))
+    with _blaming(*_NO_ROOM):
+        file = tempfile.TemporaryFile()
+        writer = pa.ipc.new_stream(file, schema)
+    try:
+        yield Spill(schema, file, writer)
+    finally:
+        with suppress(OSError):  # a full disk fails here once more, and hides the first error
+            file.close()

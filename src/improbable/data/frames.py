@@ -1,7 +1,8 @@
 """The only door for tables: any data frame, array or list to plain columns, and back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, cast
 
 import narwhals as nw
@@ -11,11 +12,15 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
 from improbable.data.parts import Bools, Floats
+from improbable.data.texts import number_text, parse_numbers, parse_times, plain_words, time_text
 from improbable.errors import DataError
 
 Values = NDArray[Any]
-TRUE_WORDS = frozenset({"true", "t", "1", "1.0", "yes"})
-FALSE_WORDS = frozenset({"false", "f", "0", "0.0", "no"})
+TRUTH = (bool, np.bool_)
+NUMBERS = (int, float, np.number, np.bool_, Decimal)
+NESTED = (dict, list, tuple, set, np.ndarray, complex)
+EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0  # seconds: years 1 to 9999
+NS_LIMIT = 9.2e9
 
 
 @dataclass(frozen=True)
@@ -77,12 +82,12 @@ def read_frame(data: Any) -> Frame:
     Raises
     ------
     DataError
-        If it is no table, or names repeat.
+        If it is no table, names repeat, or cells hold lists or dicts.
     ValueError, TypeError
         scikit-learn's own messages about arrays: sparse, complex, not two-dimensional.
     """
     if isinstance(data, list | tuple) and data and isinstance(data[0], dict):
-        data = pa.Table.from_pylist(list(data))
+        data = _from_dicts(data)
     if isinstance(data, pa.RecordBatch):
         data = pa.Table.from_batches([data])
     try:
@@ -96,6 +101,20 @@ def read_frame(data: Any) -> Frame:
     return _read_narwhals(frame)
 
 
+def _from_dicts(rows: Sequence[Any]) -> pa.Table:
+    if not all(isinstance(row, dict) for row in rows):
+        raise DataError("A list of dicts holds something else. Pass one dict for each row.")
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({str(name): _arrow_cells([row.get(name) for row in rows]) for name in names})
+
+
+def _arrow_cells(cells: list[Any]) -> pa.Array:
+    try:
+        return pa.array(cells)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        return pa.array(_as_text(cells), pa.string())
+
+
 def _read_narwhals(frame: nw.DataFrame[Any]) -> Frame:
     names = [str(name) for name in frame.columns]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -107,16 +126,24 @@ def _read_narwhals(frame: nw.DataFrame[Any]) -> Frame:
 
 def _read_series(series: nw.Series[Any]) -> RawColumn:
     dtype = series.dtype
-    if dtype == nw.Boolean:
-        return RawColumn(_as_text(series.to_list()), "text", "Boolean")
     if dtype.is_numeric():
-        return RawColumn(_numbers(series), "number", _dtype_name(dtype))
+        name = "Float64" if dtype == nw.Decimal else str(dtype)
+        return RawColumn(_numbers(series), "number", name)
     if dtype in (nw.Datetime, nw.Date):
-        stamps = pa.array(series.to_list() if len(series) == 0 else series.to_arrow())
-        seconds = stamps.cast(pa.timestamp("us", getattr(stamps.type, "tz", None)))
-        values = seconds.cast(pa.int64()).to_numpy(zero_copy_only=False).astype(float)
-        return RawColumn(values / 1e6, "time", str(dtype))
-    return _read_objects(np.array(series.to_list(), dtype=object), _dtype_name(dtype))
+        zone = getattr(dtype, "time_zone", None)
+        return RawColumn(_seconds(series, pa.timestamp("us", zone)), "time", str(dtype))
+    if dtype == nw.Duration:
+        return RawColumn(_seconds(series, pa.duration("us")), "number", str(dtype))
+    cells = series.to_list()
+    nested = next((cell for cell in cells if isinstance(cell, NESTED)), None)
+    if nested is not None or dtype.is_nested():
+        raise DataError(
+            f"Column {series.name!r} holds cells of type {type(nested).__name__}. "
+            f"Give each of their entries a column of its own."
+        )
+    if dtype in (nw.Boolean, nw.Categorical, nw.Enum):
+        return RawColumn(_as_text(cells), "text", str(dtype).split("(")[0])
+    return _read_objects(cells)
 
 
 def _numbers(series: nw.Series[Any]) -> Floats:
@@ -124,65 +151,88 @@ def _numbers(series: nw.Series[Any]) -> Floats:
     return values
 
 
-def _dtype_name(dtype: Any) -> str:
-    return "String" if dtype in (nw.Object, nw.Unknown) else str(dtype).split("(")[0]
+def _seconds(series: nw.Series[Any], ticks: pa.DataType) -> Floats:
+    cells = pa.array([], ticks) if len(series) == 0 else series.to_arrow()
+    micro = cells.cast(ticks, safe=False).cast(pa.int64())
+    seconds: Floats = micro.to_numpy(zero_copy_only=False).astype(np.float64) / 1e6
+    return seconds
 
 
-def _read_objects(values: Values, dtype: str) -> RawColumn:
-    present = [v for v in values if not _is_missing(v)]
-    if present and all(isinstance(v, int | float | np.number) for v in present):
-        if not all(isinstance(v, bool | np.bool_) for v in present):
-            numbers = [np.nan if _is_missing(v) else float(v) for v in values]
-            return RawColumn(np.array(numbers), "number", "Float64")
-        dtype = "Boolean"
-    return RawColumn(_as_text(values), "text", dtype)
+def _read_objects(values: Iterable[Any]) -> RawColumn:
+    cells = list(values)
+    present = [v for v in cells if not _is_missing(v)]
+    if present and all(isinstance(v, TRUTH) for v in present):
+        return RawColumn(_as_text(cells), "text", "Boolean")
+    if present and all(isinstance(v, NUMBERS) for v in present):
+        numbers = [np.nan if _is_missing(v) else _as_float(v) for v in cells]
+        return RawColumn(np.array(numbers), "number", "Float64")
+    return RawColumn(_as_text(cells), "text", "String")
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf if value > 0 else -np.inf
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or value != value or type(value).__name__ in ("NAType", "NaTType")
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return not isinstance(value, str) and bool(value != value)
 
 
-def _as_text(values: Sequence[Any] | Values) -> Values:
-    out = np.empty(len(values), dtype=object)
-    out[:] = [None if v is None or v != v else v if type(v) is str else str(v) for v in values]
+def _as_text(values: Iterable[Any]) -> Values:
+    cells = list(values)
+    out = np.empty(len(cells), dtype=object)
+    out[:] = [None if _is_missing(v) else v if type(v) is str else str(v) for v in cells]
     return out
 
 
 def _read_array(data: Any) -> Frame:
-    array = check_array(data, dtype=None, ensure_all_finite=False, ensure_min_samples=0)
+    mixed = isinstance(data, list | tuple) and _holds_text(data)
+    array = check_array(
+        np.array(data, dtype=object) if mixed else data,
+        dtype=None,
+        ensure_all_finite=False,
+        ensure_min_samples=0,
+    )
     if array.dtype.kind in "fiub":
         numbers = array.astype(np.float64)
         dtype = {"i": "Int64", "u": "Int64", "b": "Boolean"}.get(array.dtype.kind, "Float64")
         columns = [RawColumn(column, "number", dtype) for column in numbers.T.copy()]
+    elif array.dtype.kind in "mM":
+        columns = [_read_ticks(column) for column in array.T]
     else:
         objects = array.astype(object)
         _refuse_nested(objects)
-        columns = [_read_objects(column, "String") for column in objects.T]
+        columns = [_read_objects(column) for column in objects.T]
     named = {f"x{i}": column for i, column in enumerate(columns)}
     return Frame(named, len(array), "numpy")
 
 
+def _holds_text(rows: Any) -> bool:
+    """Whether NumPy would turn all cells of some rows into text because one is."""
+    try:
+        return np.asarray(rows).dtype.kind in "US"
+    except ValueError:
+        return False
+
+
+def _read_ticks(column: Values) -> RawColumn:
+    micro = column.astype(f"{column.dtype.kind}8[us]")
+    seconds = np.where(np.isnat(column), np.nan, micro.astype(np.int64) / 1e6)
+    if column.dtype.kind == "M":
+        return RawColumn(seconds, "time", "Datetime(time_unit='us', time_zone=None)")
+    return RawColumn(seconds, "number", "Duration(time_unit='us')")
+
+
 def _refuse_nested(objects: Values) -> None:
     for value in objects.flat:
-        if isinstance(value, dict | list | set):
+        if isinstance(value, NESTED):
             raise TypeError(
                 f"argument must be a string or a number, got a cell of type {type(value).__name__}"
             )
-
-
-def number_text(values: Floats) -> Values:
-    """Numbers as text, whole ones without a decimal point; None where NaN."""
-    distinct, inverse = np.unique(values, return_inverse=True)
-    names = np.empty(len(distinct), dtype=object)
-    names[:] = [
-        None
-        if np.isnan(v)
-        else str(int(v))
-        if v.is_integer() and abs(v) < 2**53
-        else repr(float(v))
-        for v in distinct
-    ]
-    return names[inverse]
 
 
 def as_storage(column: RawColumn, storage: str, dtype: str) -> tuple[Values, Bools]:
@@ -203,78 +253,12 @@ def as_storage(column: RawColumn, storage: str, dtype: str) -> tuple[Values, Boo
     """
     clear = np.zeros(len(column.values), dtype=bool)
     if storage == "text":
-        values = column.values
-        if column.storage != "text":
-            values = number_text(values)
-        return (_truth_words(values) if dtype == "Boolean" else values), clear
+        return plain_words(_texts(column), dtype), clear
+    if column.storage == storage:
+        return column.values, clear
     if column.storage != "text":
-        return (column.values, clear) if column.storage == storage else _all_unreadable(column)
-    return _parse_numbers(column.values) if storage == "number" else _parse_times(column.values)
-
-
-def _all_unreadable(column: RawColumn) -> tuple[Floats, Bools]:
-    return np.full(len(column.values), np.nan), ~np.isnan(column.values)
-
-
-def _truth_words(values: Values) -> Values:
-    words = {v: v for v in set(values)}
-    for word in words:
-        lower = None if word is None else word.casefold()
-        words[word] = "True" if lower in TRUE_WORDS else "False" if lower in FALSE_WORDS else word
-    return np.array([words[v] for v in values], dtype=object)
-
-
-def _parse_numbers(values: Values) -> tuple[Floats, Bools]:
-    numbers = np.full(len(values), np.nan)
-    unreadable = np.zeros(len(values), dtype=bool)
-    try:
-        numbers[:] = [np.nan if v is None else v for v in values]
-    except ValueError:
-        for i, value in enumerate(values):
-            number = _parse_number(value)
-            unreadable[i] = number is None
-            numbers[i] = np.nan if number is None else number
-    return numbers, unreadable
-
-
-def _parse_number(value: str | None) -> float | None:
-    if value is None or not value.strip():
-        return np.nan
-    word = value.casefold()
-    if word in ("true", "false"):
-        return float(word == "true")
-    try:
-        return float(value)
-    except ValueError:
-        return None
-
-
-def _parse_times(values: Values) -> tuple[Floats, Bools]:
-    seconds = np.full(len(values), np.nan)
-    unreadable = np.zeros(len(values), dtype=bool)
-    for i, value in enumerate(values):
-        moment = parse_time(value)
-        unreadable[i] = moment is None
-        seconds[i] = np.nan if moment is None else moment
-    return seconds, unreadable
-
-
-def parse_time(value: str | None) -> float | None:
-    """Seconds since 1970 of an ISO 8601 text; NaN for no text, None where it is no date."""
-    if value is None or not value.strip():
-        return np.nan
-    if len(value) < 8 or not value[:4].isdigit():
-        return None
-    try:
-        stamp = pa.scalar(value.strip()).cast(pa.timestamp("us", "UTC" if _zoned(value) else None))
-    except pa.ArrowInvalid:
-        return None
-    return float(stamp.value) / 1e6
-
-
-def _zoned(value: str) -> bool:
-    tail = value.strip()[10:]
-    return tail.endswith("Z") or "+" in tail or "-" in tail
+        return np.full(len(column.values), np.nan), ~np.isnan(column.values)
+    return parse_numbers(column.values) if storage == "number" else parse_times(column.values)
 
 
 def write_frame(columns: dict[str, RawColumn], library: str) -> Any:
@@ -297,48 +281,68 @@ def write_frame(columns: dict[str, RawColumn], library: str) -> Any:
 def _write_array(columns: list[RawColumn]) -> Values:
     if all(column.dtype in ("Int64", "Float64") for column in columns):
         return np.column_stack([_as_number(column) for column in columns])
-    return np.column_stack([_arrow_column(column).to_pylist() for column in columns]).astype(
-        object
-    )
+    out = np.empty((len(columns[0].values), len(columns)), dtype=object)
+    for i, column in enumerate(columns):
+        out[:, i] = _arrow_column(column).to_pylist()
+    return out
 
 
 def _as_number(column: RawColumn) -> Floats:
-    if column.storage == "number":
-        return column.values
-    return np.array([np.nan if v is None else float(v) for v in column.values])
+    return column.values if column.storage == "number" else parse_numbers(column.values)[0]
 
 
 def _arrow_column(column: RawColumn) -> pa.Array:
     if column.dtype == "Boolean":
-        truth = {"True": True, "False": False, "1": True, "0": False}
-        return pa.array([truth.get(v) for v in _texts(column)], pa.bool_())
-    if column.storage == "time":
-        times = _arrow_times(column)
-        return times.cast(pa.string()) if column.dtype == "String" else times
+        truth = {"True": True, "False": False}
+        return pa.array([truth.get(v) for v in plain_words(_texts(column), "Boolean")], pa.bool_())
     if column.dtype in ("String", "Categorical", "Enum"):
         return pa.array(_texts(column), pa.string())
+    if column.dtype.startswith("Date"):
+        return _arrow_times(column)
     numbers = _as_number(column)
     missing = np.isnan(numbers)
+    if column.dtype.startswith("Duration"):
+        return _arrow_ticks(numbers, pa.duration("us"), pa.duration(_unit(column.dtype)))
     if "Int" in column.dtype:
-        whole = np.round(np.where(missing, 0.0, numbers))
         target = getattr(pa, column.dtype.lower(), pa.int64)()
-        limits = np.iinfo(target.to_pandas_dtype())
-        whole = np.clip(whole, float(limits.min), float(limits.max))
-        return pa.array(whole.astype(np.float64), mask=missing).cast(target, safe=False)
+        low, high = _float_range(target)
+        whole = np.clip(np.round(np.where(missing, 0.0, numbers)), low, high)
+        return pa.array(whole, mask=missing).cast(target, safe=False)
     target = pa.float32() if column.dtype == "Float32" else pa.float64()
     return pa.array(numbers, mask=missing).cast(target)
 
 
+def _float_range(target: pa.DataType) -> tuple[float, float]:
+    """Least and largest float that an integer type can hold."""
+    limits = np.iinfo(target.to_pandas_dtype())
+    high = float(limits.max)
+    return float(limits.min), high if int(high) <= limits.max else float(np.nextafter(high, 0.0))
+
+
 def _texts(column: RawColumn) -> Values:
-    return column.values if column.storage == "text" else number_text(column.values)
+    if column.storage == "text":
+        return column.values
+    return time_text(column.values) if column.storage == "time" else number_text(column.values)
 
 
 def _arrow_times(column: RawColumn) -> pa.Array:
-    missing = np.isnan(column.values)
-    micro = np.where(missing, 0.0, np.round(column.values * 1e6)).astype(np.int64)
+    seconds = column.values if column.storage == "time" else parse_times(column.values)[0]
+    micro = pa.timestamp("us")
     if column.dtype == "Date":
-        return pa.array(micro, mask=missing).cast(pa.timestamp("us")).cast(pa.date32(), safe=False)
+        return _arrow_ticks(seconds, micro, pa.date32())
     zone = column.dtype.split("time_zone=")[-1].rstrip(")").strip("'\"")
-    unit = next((u for u in ("ns", "us", "ms") if f"'{u}'" in column.dtype), "us")
-    aware = pa.timestamp("us", None if zone in ("None", column.dtype) else zone)
-    return pa.array(micro, mask=missing).cast(aware).cast(pa.timestamp(unit, aware.tz), safe=False)
+    aware = None if zone in ("None", column.dtype) else zone
+    target = pa.timestamp(_unit(column.dtype), aware)
+    return _arrow_ticks(seconds, pa.timestamp("us", aware), target)
+
+
+def _unit(dtype: str) -> str:
+    return next((unit for unit in ("ns", "us", "ms", "s") if f"'{unit}'" in dtype), "us")
+
+
+def _arrow_ticks(seconds: Floats, micro: pa.DataType, target: pa.DataType) -> pa.Array:
+    missing = np.isnan(seconds)
+    narrow = getattr(target, "unit", "us") == "ns"
+    low, high = (-NS_LIMIT, NS_LIMIT) if narrow else (EARLIEST, LATEST)
+    ticks = np.round(np.clip(np.where(missing, 0.0, seconds), low, high) * 1e6).astype(np.int64)
+    return pa.array(ticks, mask=missing).cast(micro).cast(target, safe=False)

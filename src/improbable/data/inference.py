@@ -13,9 +13,10 @@ from improbable.data.columns import (
     Positive,
     Real,
 )
-from improbable.data.frames import RawColumn, Values, parse_time
+from improbable.data.frames import RawColumn, Values
 from improbable.data.numeric import is_heavy_tailed
 from improbable.data.parts import Floats
+from improbable.data.texts import parse_time
 
 IDENTIFIER_SHARE = 0.9
 IDENTIFIER_ROWS = 20

@@ -6,10 +6,12 @@ from typing import Self
 import numpy as np
 
 from improbable.data.parts import Bools, Cells, Floats, Part
+from improbable.errors import DataError
 
 SCALE_FLOOR = 0.1
 SPIKE_SHARE = 0.2
 LARGEST = 1e8
+LEAST_SPREAD = 1e-12
 WINSOR = 10.0
 
 
@@ -52,32 +54,33 @@ class NumericEncoding:
     def fit(cls, values: Floats, *, unit: float = 0.0, spike: bool | None = None) -> Self:
         """Encoding of a column's finite values; `spike` None decides by their share."""
         values = values[np.isfinite(values)]
+        if values.size == 0:
+            raise DataError("A column of numbers has no finite value. Leave its kind to inference.")
         if spike is None:
             spike = has_spike(values)
         raw = cls(unit=unit, spike=spike)
-        sizes = raw._link(values[values != 0.0] if spike else values)
-        loc, scale = _loc_scale(sizes)
-        encoded = (sizes - loc) / scale
+        sizes = values[values != 0.0] if spike else values
+        loc, scale = _loc_scale(raw._link(sizes))
+        raw = replace(raw, loc=loc, scale=scale, nonnegative=bool(values.min() >= 0.0))
+        encoded = raw._size(sizes)
         return replace(
             raw,
-            nonnegative=bool(values.min() >= 0.0),
-            loc=loc,
-            scale=scale,
-            low=float(max(encoded.min(), -WINSOR)),
-            high=float(min(encoded.max(), WINSOR)),
+            low=float(encoded.min()),
+            high=float(encoded.max()),
             floor=max(SCALE_FLOOR, resolution(encoded) / np.sqrt(12.0)),
         )
 
     def parts(self, likelihood: str = "normal") -> tuple[Part, ...]:
         """Parts of the encoded row: the size, and before it the spike if there is one."""
         link = (self.loc, self.scale, self.unit)
-        size = Part(likelihood, 1, self.floor, self.low, self.high, link)
+        low, high = max(self.low, -WINSOR), min(self.high, WINSOR)
+        size = Part(likelihood, 1, self.floor, low, high, link)
         return (Part("bernoulli", 1, 0.0, 0.0, 1.0), size) if self.spike else (size,)
 
     def transform(self, values: Floats) -> Cells:
         """Encoded cells; NaN is missing, infinities are the largest value there is."""
         missing = np.isnan(values)
-        size = np.clip((self._link(values) - self.loc) / self.scale, -LARGEST, LARGEST)
+        size = self._size(values)
         differs = values != 0.0 if self.spike else np.ones_like(missing)
         outside = differs & ((size < self.low - 1e-9) | (size > self.high + 1e-9))
         has_size = differs & ~missing
@@ -97,21 +100,39 @@ class NumericEncoding:
 
     def inverse_transform(self, encoded: Floats) -> Floats:
         """Values in the column's own unit."""
-        size = encoded[:, -1] * self.scale + self.loc
-        values = np.sinh(np.clip(size, -700, 700)) * self.unit if self.unit else size
+        with np.errstate(over="ignore"):
+            size = encoded[:, -1] * self.scale + self.loc
+            values = np.sinh(np.clip(size, -700, 700)) * self.unit if self.unit else size
+        values = np.clip(values, -np.finfo(float).max, np.finfo(float).max)
         if self.spike:
             values = np.where(encoded[:, 0] > 0.5, values, 0.0)
         return np.maximum(values, 0.0) if self.nonnegative else values
 
+    def _size(self, values: Floats) -> Floats:
+        with np.errstate(over="ignore"):
+            return np.clip((self._link(values) - self.loc) / self.scale, -LARGEST, LARGEST)
+
     def _link(self, values: Floats) -> Floats:
-        return np.arcsinh(values / self.unit) if self.unit else values
+        if not self.unit:
+            return values
+        with np.errstate(over="ignore"):
+            ratio = values / self.unit
+        beyond = np.isinf(ratio) & np.isfinite(values)
+        logs = np.log(2.0 * np.abs(np.where(beyond, values, 1.0) / 2.0)) - np.log(self.unit / 2.0)
+        return np.where(beyond, np.copysign(logs, values), np.arcsinh(ratio))
 
 
 def _loc_scale(sizes: Floats) -> tuple[float, float]:
-    loc = float(sizes.mean())
-    scale = float(sizes.std())
-    if scale <= 1e-9 * max(abs(loc), np.finfo(float).tiny):
-        return loc, max(abs(loc), 1e-300) if loc else 1.0
+    """Mean and standard deviation, whatever the magnitude; the mean for both if nothing varies."""
+    peak = float(np.abs(sizes).max(initial=0.0))
+    if peak == 0.0:
+        return 0.0, 1.0
+    power = np.ldexp(1.0, np.frexp(peak)[1] - 1)
+    ratios = sizes / power
+    mean, deviation = float(ratios.mean()), float(ratios.std())
+    loc, scale = mean * float(power), deviation * float(power)
+    if deviation <= LEAST_SPREAD * abs(mean) or scale == 0.0:
+        return loc, abs(loc) or peak
     return loc, scale
 
 
@@ -136,12 +157,11 @@ def is_heavy_tailed(values: Floats) -> bool:
     positive = values[values > 0.0]
     if len(positive) < 10:
         return False
-    low, middle, high = np.quantile(positive, [0.05, 0.5, 0.999])
+    _, middle, high = np.quantile(positive, [0.05, 0.5, 0.999])
     spread, log_spread = _skewness(positive), _skewness(np.log(positive))
-    return bool(high > 100.0 * middle and low > 0.0 and abs(log_spread) < spread)
+    return bool(high / 100.0 > middle and abs(log_spread) < spread)
 
 
 def _skewness(values: Floats) -> float:
-    centered = values - values.mean()
-    deviation = float(np.sqrt(np.mean(centered**2)))
-    return float(np.mean(centered**3)) / deviation**3 if deviation else 0.0
+    loc, scale = _loc_scale(values)
+    return float(np.mean(((values - loc) / scale) ** 3))

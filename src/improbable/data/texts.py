@@ -1,0 +1,122 @@
+"""Text to numbers, moments and truth values, and back."""
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from improbable.data.parts import Bools, Floats
+
+Texts = NDArray[np.object_]
+TRUE_WORDS = frozenset({"true", "t", "1", "1.0", "yes"})
+FALSE_WORDS = frozenset({"false", "f", "0", "0.0", "no"})
+
+
+def number_text(values: Floats) -> Texts:
+    """Numbers as text, whole ones without a decimal point; None where NaN."""
+    distinct, inverse = np.unique(values, return_inverse=True)
+    names = np.empty(len(distinct), dtype=object)
+    names[:] = [_number_word(float(value)) for value in distinct]
+    return names[inverse]
+
+
+def time_text(values: Floats) -> Texts:
+    """Seconds since 1970 as ISO 8601 text, no longer than it need be; None where NaN."""
+    distinct, inverse = np.unique(values, return_inverse=True)
+    names = np.empty(len(distinct), dtype=object)
+    names[:] = [None if np.isnan(value) else _moment_word(value) for value in distinct]
+    return names[inverse]
+
+
+def _number_word(value: float) -> str | None:
+    if np.isnan(value):
+        return None
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+
+
+def _moment_word(seconds: float) -> str:
+    moment = np.datetime64(round(seconds * 1e6), "us")
+    shorter = (moment.astype(f"datetime64[{unit}]") for unit in ("D", "s"))
+    return str(next((short for short in shorter if short == moment), moment))
+
+
+def plain_words(values: Texts, dtype: str) -> Texts:
+    """Text that means a value of a type, written as that type's own values are; the rest as is.
+
+    Parameters
+    ----------
+    values : ndarray of object
+        str or None.
+    dtype : str
+        Type of the training column: "Boolean" makes "yes" and "1.0" into
+        "True", "Int64" makes "1.0" into "1", "Date" shortens midnights.
+    """
+    words: dict[str | None, str | None] = {None: None}
+    words |= {word: _plain_word(word, dtype) for word in set(values) - {None}}
+    out = np.empty(len(values), dtype=object)
+    out[:] = [words[value] for value in values]
+    return out
+
+
+def _plain_word(word: str, dtype: str) -> str | None:
+    if dtype == "Boolean":
+        lower = word.strip().casefold()
+        return "True" if lower in TRUE_WORDS else "False" if lower in FALSE_WORDS else word
+    if "Int" in dtype or "Float" in dtype:
+        number = parse_number(word)
+        return word if number is None else _number_word(number)
+    if dtype.startswith("Date"):
+        moment = parse_time(word)
+        return word if moment is None else None if np.isnan(moment) else _moment_word(moment)
+    return word
+
+
+def parse_number(value: str | None) -> float | None:
+    """Number of a text; NaN for no text, None where it is no number."""
+    if value is None or not value.strip():
+        return np.nan
+    word = value.strip().casefold()
+    if word in ("true", "false"):
+        return float(word == "true")
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+def parse_numbers(values: Texts) -> tuple[Floats, Bools]:
+    """Numbers of texts, NaN where there is none, and which could not be read."""
+    try:
+        numbers = np.array([np.nan if v is None else float(v) for v in values], dtype=np.float64)
+    except ValueError:
+        return _each([parse_number(value) for value in values])
+    return numbers, np.zeros(len(values), dtype=bool)
+
+
+def parse_times(values: Texts) -> tuple[Floats, Bools]:
+    """Seconds since 1970 of texts, NaN where there are none, and which could not be read."""
+    return _each([parse_time(value) for value in values])
+
+
+def _each(found: list[float | None]) -> tuple[Floats, Bools]:
+    unreadable = np.array([value is None for value in found], dtype=bool)
+    read = np.array([np.nan if value is None else value for value in found], dtype=np.float64)
+    return read, unreadable
+
+
+def parse_time(value: str | None) -> float | None:
+    """Seconds since 1970 of an ISO 8601 text; NaN for no text, None where it is no date."""
+    text = "" if value is None else value.strip()
+    if not text:
+        return np.nan
+    if len(text) < 8 or not text[:4].isdigit():
+        return None
+    try:
+        stamp = pa.scalar(text).cast(pa.timestamp("us", "UTC" if _zoned(text) else None))
+    except (pa.ArrowInvalid, UnicodeEncodeError):
+        return None
+    return float(stamp.value) / 1e6
+
+
+def _zoned(text: str) -> bool:
+    tail = text[10:]
+    return tail.endswith("Z") or "+" in tail or "-" in tail
