@@ -223,7 +223,7 @@ def test_standard_error_leaves_draws_out_consistently(name):
     with torch.no_grad():
         draws = draw(model.vae, batch_of(X), table)
         _ = draws.log_prob, draws.log_ratio
-        fresh = Draws(model.vae, draws.batch, draws.visible, table[2:])
+        fresh = Draws(model.vae, draws.batch, draws.visible, table[2:], draws.prior)
         np.testing.assert_allclose(
             SCORES[name](draws.without([0, 1])), SCORES[name](fresh), atol=1e-9
         )

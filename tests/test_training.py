@@ -49,7 +49,7 @@ def test_elbo_against_its_closed_form():
 def test_kl_has_a_gradient_and_its_own_scale():
     model = oracle(posterior_scale=1.7)
     posterior = model.vae.encode(TRAIN.values, TRAIN.observed)
-    divergence = objective.kl(posterior, model.vae.prior)
+    divergence = model.vae.prior.kl(posterior)
     loc, scale = posterior.mean, posterior.stddev
     exact = 0.5 * (loc**2 + scale**2 - 1 - 2 * scale.log()).sum(-1)
     torch.testing.assert_close(divergence, exact)
@@ -65,7 +65,7 @@ def test_a_large_kl_weight_collapses_the_posterior():
         objective.elbo(model.vae, TRAIN, TRAIN.observed, noise, weight) for weight in (1.0, 3.0)
     )
     posterior = model.vae.encode(TRAIN.values, TRAIN.observed)
-    torch.testing.assert_close(low - high, 2.0 * objective.kl(posterior, model.vae.prior))
+    torch.testing.assert_close(low - high, 2.0 * model.vae.prior.kl(posterior))
 
 
 def test_training_reaches_probabilistic_pca():
@@ -86,7 +86,7 @@ def test_the_start_is_the_maximum_likelihood_linear_model():
     noise = torch.zeros(2, len(HELD_OUT), 2, dtype=torch.float64)
     mean = vae.decode(vae.encode(HELD_OUT.values, HELD_OUT.observed).mean).mean[0]
     assert noise.shape[0] == 2
-    left = ((HELD_OUT.values - mean) ** 2).mean(dim=0).sqrt()
+    left = ((HELD_OUT.values - mean.detach()) ** 2).mean(dim=0).sqrt()
     assert (left < 0.75).all()
     assert float(left.mean()) == pytest.approx(0.5 * np.sqrt(3 / 5), rel=0.25)
 
@@ -243,6 +243,4 @@ def test_encoder_sees_clipped_and_visible_values_only():
     torch.testing.assert_close(vae.encode(far, seen).mean, vae.encode(near, seen).mean)
     hidden = seen.clone()
     hidden[:, 0] = 0
-    torch.testing.assert_close(
-        vae.encode(far, hidden).mean, vae.encode(TRAIN.values, hidden).mean
-    )
+    torch.testing.assert_close(vae.encode(far, hidden).mean, vae.encode(TRAIN.values, hidden).mean)

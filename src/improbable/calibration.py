@@ -30,7 +30,7 @@ def p_values(scores: ArrayLike, held_out: ArrayLike) -> Floats:
     scores : array-like of shape (n_samples,)
         Scores to judge. The higher, the more normal.
     held_out : array-like of shape (n,)
-        Scores of normal rows that took no part in training.
+        Scores of normal rows that took no part in training; NaN are left out.
 
     Returns
     -------
@@ -52,7 +52,7 @@ def p_values(scores: ArrayLike, held_out: ArrayLike) -> Floats:
     >>> p_values([0.0, 5.0], [1.0, 2.0, 3.0])
     array([0.25, 1.  ])
     """
-    reference = np.sort(np.asarray(held_out, dtype=np.float64))
+    reference = _ranked(held_out)
     if len(reference) == 0:
         raise NotCalibratedError(
             "There are no held-out scores, so no p-value exists. "
@@ -62,6 +62,11 @@ def p_values(scores: ArrayLike, held_out: ArrayLike) -> Floats:
     as_low = np.searchsorted(reference, values, side="right")
     found = (1.0 + as_low) / (len(reference) + 1.0)
     return np.where(np.isnan(values), np.nan, found)
+
+
+def _ranked(held_out: ArrayLike) -> Floats:
+    values = np.asarray(held_out, dtype=np.float64)
+    return np.sort(values[~np.isnan(values)])
 
 
 def q_values(p: ArrayLike) -> Floats:
@@ -110,12 +115,18 @@ def q_value_levels(levels: Floats, counts: NDArray[np.int64]) -> Floats:
 
 
 def threshold_at(held_out: ArrayLike, alpha: float) -> float:
-    """Largest score whose p-value is at most `alpha`; the lowest held-out one if there is none."""
-    reference = np.sort(np.asarray(held_out, dtype=np.float64))
-    count = max(int(np.floor(alpha * (len(reference) + 1.0) + 1e-12)), 1)
-    if count > len(reference):
-        return float(np.inf)
-    return float(np.nextafter(reference[count - 1], np.inf))
+    """Score below which, and only below which, p-values are at most `alpha`.
+
+    The lowest held-out score if `alpha` is less than what they support; minus
+    infinity, which flags nothing, if there are none.
+    """
+    reference = _ranked(held_out)
+    n = len(reference)
+    if n == 0:
+        return float(-np.inf)
+    reached = np.arange(1.0, n + 2.0) / (n + 1.0)
+    count = max(int(np.searchsorted(reached, alpha, side="right")), 1)
+    return float(reference[count - 1]) if count <= n else float(np.inf)
 
 
 def smallest_p(n: int) -> float:
@@ -176,7 +187,7 @@ def fit_tail(held_out: ArrayLike, share: float = TAIL_SHARE) -> Tail:
     .. [1] A. Siffer et al., "Anomaly Detection in Streams with Extreme Value
        Theory", KDD 2017.
     """
-    reference = np.sort(np.asarray(held_out, dtype=np.float64))
+    reference = _ranked(held_out)
     count = int(share * len(reference))
     if count < TAIL_ROWS:
         raise ImprobableError(
@@ -185,11 +196,20 @@ def fit_tail(held_out: ArrayLike, share: float = TAIL_SHARE) -> Tail:
         )
     threshold = float(reference[count])
     excess = threshold - reference[:count]
-    shape, _, scale = genpareto.fit(excess, floc=0.0)
-    if not 0.0 <= shape <= 1.0:
-        shape = float(np.clip(shape, 0.0, 1.0))
-        scale = float(excess.mean()) * (1.0 - min(shape, 0.9))
-    return Tail(threshold, count / len(reference), float(shape), float(scale))
+    shape, scale = _pareto(excess)
+    return Tail(threshold, count / len(reference), shape, scale)
+
+
+def _pareto(excess: Floats) -> tuple[float, float]:
+    """Shape in [0, 1] and scale above 0 of a generalized Pareto distribution."""
+    mean = float(excess.mean())
+    if not excess.min() < excess.max():
+        return 0.0, max(mean, float(np.finfo(np.float64).tiny))
+    shape, _, scale = genpareto.fit(excess / mean, floc=0.0)
+    if 0.0 <= shape <= 1.0:
+        return float(shape), float(scale) * mean
+    shape = float(np.clip(shape, 0.0, 1.0))
+    return shape, mean * (1.0 - min(shape, 0.9))
 
 
 def tail_p_values(scores: ArrayLike, held_out: ArrayLike, tail: Tail) -> Floats:
@@ -199,6 +219,6 @@ def tail_p_values(scores: ArrayLike, held_out: ArrayLike, tail: Tail) -> Floats:
     tail model tells those rows apart. It is an extrapolation, not a guarantee.
     """
     exact = p_values(scores, held_out)
-    lowest = float(np.min(np.asarray(held_out, dtype=np.float64)))
+    lowest = float(np.nanmin(np.asarray(held_out, dtype=np.float64)))
     beyond = np.asarray(scores, dtype=np.float64) < lowest
     return np.where(beyond, np.fmin(exact, tail.p_values(scores)), exact)

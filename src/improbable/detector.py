@@ -23,8 +23,8 @@ from improbable.training import History
 class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     r"""Anomaly detector that learns what normal rows look like with a variational autoencoder.
 
-    It estimates log p(x) of a row by importance sampling from q(z given x),
-    averages it over an ensemble, and compares it with rows kept out of
+    It bounds log p(x) of a row by Monte-Carlo draws from q(z given x),
+    averages the bound over an ensemble, and compares it with rows kept out of
     training. Higher scores are more normal throughout.
 
     Parameters
@@ -42,8 +42,9 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         Likelihood of numeric columns: "normal", "normal_per_column",
         "normal_fixed", "student_t"; of counts also "poisson",
         "negative_binomial".
-    prior : "normal"
-        p(z).
+    prior : "aggregated" or "normal"
+        p(z) of the scores and samples: the mean of the posteriors of training
+        rows, or the standard Normal that training uses.
     n_members : int
         Networks in the ensemble.
     n_draws : int
@@ -109,10 +110,10 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         hidden: Any = (128, 128),
         decoder_hidden: Any = None,
         likelihood: Any = "auto",
-        prior: str = "normal",
-        n_members: int = 4,
+        prior: str = "aggregated",
+        n_members: int = 2,
         n_draws: int = 8,
-        score_function: str = "log_marginal",
+        score_function: str = "elbo",
         contamination: float | str = "auto",
         max_steps: int = 300,
         batch_size: int = 256,

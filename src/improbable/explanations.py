@@ -15,6 +15,7 @@ from improbable.data.frames import RawColumn, write_frame
 from improbable.data.parts import Floats
 from improbable.data.table import TableCodec
 from improbable.generation import Mixture, conditional
+from improbable.priors import Prior
 from improbable.vae import VAE, Batch
 
 GRID = ndtri((np.arange(16) + 0.5) / 16)
@@ -186,13 +187,20 @@ class Expected:
 
 
 def expected_cells(
-    vae: VAE, codec: TableCodec, batch: Batch, noise: torch.Tensor, chosen: NDArray[np.bool_]
+    vae: VAE,
+    prior: Prior,
+    codec: TableCodec,
+    batch: Batch,
+    noise: torch.Tensor,
+    chosen: NDArray[np.bool_],
 ) -> Expected:
     """What each chosen cell was expected to be, given the other columns of its row.
 
     Parameters
     ----------
     vae : VAE
+    prior : Prior
+        p(z).
     codec : TableCodec
     batch : Batch
         n rows.
@@ -212,7 +220,7 @@ def expected_cells(
             some = batch[torch.from_numpy(rows)]
             visible = some.observed.clone()
             visible[:, parts] = 0.0
-            found = _summary(codec, i, conditional(vae, some, visible, noise))
+            found = _summary(codec, i, conditional(vae, prior, some, visible, noise))
             values[rows, i], lower[rows, i], upper[rows, i] = found
     return Expected(values, lower, upper)
 

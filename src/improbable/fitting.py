@@ -17,6 +17,7 @@ from improbable.data.table import TableCodec
 from improbable.errors import CalibrationWarning, DataError, TrainingWarning
 from improbable.explanations import Reference
 from improbable.model import Model, as_batch
+from improbable.priors import Prior, aggregated_posterior
 from improbable.networks import MemberMLP, initialize
 from improbable.start import linear_start
 from improbable.training import History, Progress, TrainConfig
@@ -24,7 +25,9 @@ from improbable.vae import VAE, Batch, assemble_vae
 
 FEWEST_TO_SPLIT = 20
 MOST_HELD_OUT = 20_000
+ENCODING_ROWS = 1_000_000
 REFERENCE_ROWS = 2_000
+PRIOR_ROWS = 2_048
 AUTO_LATENT = (2, 8)
 
 
@@ -37,6 +40,7 @@ class Settings:
     latent_dim: int | str
     hidden: tuple[int, ...]
     decoder_hidden: tuple[int, ...]
+    prior: str
     n_members: int
     n_draws: int
     score_function: str
@@ -101,21 +105,32 @@ def fit_model(data: Any, settings: Settings, progress: Progress | None = None) -
         randomness.numpy_generator(seeds[0]),
     )
     codec = TableCodec(settings.columns, settings.likelihood)
-    learned_from = np.concatenate([split.train, split.validation]) if split.apart else split.train
-    codec = codec.fit(take_rows(frame, np.sort(learned_from)))
+    learned_from = np.concatenate([split.validation, split.train]) if split.apart else split.train
+    codec = codec.fit(take_rows(frame, np.sort(learned_from[:ENCODING_ROWS])))
     if not codec.parts:
         raise DataError(
             "Every column holds one value in all rows, so there is nothing to learn. "
             "Pass rows that differ."
         )
-    train = codec.transform(take_rows(frame, split.train))
+    most_seen = settings.train.max_steps * settings.train.batch_size
+    train = codec.transform(take_rows(frame, split.train[:most_seen]))
     validation = codec.transform(take_rows(frame, split.validation))
     latent_dim = _latent_dim(settings.latent_dim, codec)
     vae = _build(codec, settings, latent_dim, randomness.torch_generator(seeds[1]))
     history = _train(vae, train, validation, settings, seeds[2], progress)
     noise = randomness.draw_noise(settings.n_draws, latent_dim, seeds[3])
     held_out = codec.transform(take_rows(frame, split.calibration))
-    return _calibrate(codec, vae, noise, held_out, history, settings, apart=split.apart)
+    prior = make_prior(settings.prior, vae, train)
+    return _calibrate(codec, vae, prior, noise, held_out, history, settings, apart=split.apart)
+
+
+@torch.no_grad()
+def make_prior(name: str, vae: VAE, train: Rows) -> Prior:
+    """Prior of the scores: "normal", or "aggregated" over at most 2,048 training rows."""
+    if name == "normal":
+        return vae.prior
+    rows = as_batch(train.take(slice(PRIOR_ROWS)))
+    return aggregated_posterior(vae.encode(rows.values, rows.observed))
 
 
 def _latent_dim(latent_dim: int | str, codec: TableCodec) -> int:
@@ -181,6 +196,7 @@ def choose_device(device: str) -> str:
 def _calibrate(
     codec: TableCodec,
     vae: VAE,
+    prior: Prior,
     noise: torch.Tensor,
     held_out: Rows,
     history: History,
@@ -196,7 +212,7 @@ def _calibrate(
     }
     blank = Reference(np.empty((0, len(codec.modeled))))
     name = settings.score_function
-    model = Model(codec, vae, noise, name, blank, np.empty(0), apart, history, sizes)
+    model = Model(codec, vae, prior, noise, name, blank, np.empty(0), apart, history, sizes)
     reference = held_out.take(slice(REFERENCE_ROWS))
     shares = np.where(reference.missing, np.nan, model.shares(reference))
     model = _with(model, reference=Reference(shares))

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from improbable.priors import Prior
 from improbable.scores import draw
 from improbable.vae import VAE, Batch
 
@@ -14,12 +15,14 @@ Floats = NDArray[np.float64]
 
 
 @torch.no_grad()
-def sample_prior(vae: VAE, n: int, member: int, rng: np.random.Generator) -> Floats:
+def sample_prior(vae: VAE, prior: Prior, n: int, member: int, rng: np.random.Generator) -> Floats:
     """Encoded rows of one member: z from the prior, x from p(x given z) and not only its mean.
 
     Parameters
     ----------
     vae : VAE
+    prior : Prior
+        p(z).
     n : int
         Rows.
     member : int
@@ -30,7 +33,8 @@ def sample_prior(vae: VAE, n: int, member: int, rng: np.random.Generator) -> Flo
     -------
     ndarray of shape (n, event_size)
     """
-    z = torch.as_tensor(rng.standard_normal((1, n, vae.latent_dim)), dtype=vae.low.dtype)
+    noise = torch.as_tensor(rng.standard_normal((n, vae.latent_dim)), dtype=vae.low.dtype)
+    z = prior.sample(member, noise, torch.as_tensor(rng.random(n)))
     drawn = vae.decode(z.expand(vae.n_members, -1, -1)).sample(rng)[member]
     encoded: Floats = drawn.cpu().numpy().astype(np.float64)
     return encoded
@@ -60,7 +64,7 @@ class Mixture:
 
 
 @torch.no_grad()
-def conditional(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor) -> Mixture:
+def conditional(vae: VAE, prior: Prior, batch: Batch, visible: Tensor, noise: Tensor) -> Mixture:
     r"""Predictive distribution of all cells given the visible ones.
 
     .. math:: p(x \mid x_v) \approx \sum_l w_l \, p(x \mid z_l), \qquad
@@ -72,6 +76,8 @@ def conditional(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor) -> Mixtu
     Parameters
     ----------
     vae : VAE
+    prior : Prior
+        p(z).
     batch : Batch
         n rows.
     visible : Tensor of shape (n, n_parts)
@@ -79,7 +85,7 @@ def conditional(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor) -> Mixtu
     noise : Tensor of shape (n_draws, latent_dim)
         Shared standard Normal draws.
     """
-    draws = draw(vae, batch, noise, visible)
+    draws = draw(vae, batch, noise, visible, prior)
     log_weights = (draws.log_prob_parts * visible).sum(-1) + draws.log_ratio
     weights = torch.softmax(log_weights.flatten(0, 1), dim=0)
     mean = draws.decoded.mean.flatten(0, 1)

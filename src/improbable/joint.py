@@ -84,12 +84,27 @@ class JointDistribution:
 
     def log_prob_blocks(self, x: Tensor) -> Tensor:
         """Log prob of each part, nats, shape (..., n_parts); `x` of shape (..., event_size)."""
+        return torch.cat(self._by_block(x), dim=-1)
+
+    def log_prob(self, x: Tensor, observed: Tensor) -> Tensor:
+        """Log prob of the observed parts of each row, nats, shape (...,).
+
+        The sum of `log_prob_blocks` where `observed` is 1, without ever
+        holding all parts at once.
+        """
+        found = self._by_block(x)
+        seen = torch.split(observed, [block.n_parts for block in self.blocks], dim=-1)
+        total = (found[0] * seen[0]).sum(-1)
+        for piece, mask in zip(found[1:], seen[1:], strict=True):
+            total = total + (piece * mask).sum(-1)
+        return total
+
+    def _by_block(self, x: Tensor) -> list[Tensor]:
         pieces = torch.split(x, [block.event_size for block in self.blocks], dim=-1)
-        found = [
+        return [
             d.log_prob(block.event(piece))
             for block, d, piece in zip(self.blocks, self.distributions, pieces, strict=True)
         ]
-        return found[0] if len(found) == 1 else torch.cat(found, dim=-1)
 
     @property
     def mean(self) -> Tensor:

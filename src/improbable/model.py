@@ -16,6 +16,7 @@ from improbable.data.rows import Rows
 from improbable.data.table import TableCodec
 from improbable.explanations import Reference
 from improbable.latent.gaussians import Posterior
+from improbable.priors import Prior
 from improbable.training import History
 from improbable.vae import VAE, Batch
 
@@ -35,6 +36,8 @@ class Model:
         Table to encoded rows and back.
     vae : VAE
         Trained ensemble, float64, on the CPU.
+    prior : Prior
+        p(z) of the scores.
     noise : Tensor of shape (n_draws, latent_dim)
         Shared by all rows and calls.
     score_function : str
@@ -53,6 +56,7 @@ class Model:
 
     codec: TableCodec
     vae: VAE
+    prior: Prior
     noise: Tensor
     score_function: str
     reference: Reference
@@ -85,7 +89,7 @@ class Model:
     def evaluate(self, rows: Rows, statistic: Callable[[scores.Draws], Tensor]) -> Floats:
         """A statistic of the draws of each row, rows along the first axis."""
         found = [
-            statistic(scores.draw(self.vae, batch, self.noise)).cpu().numpy()
+            statistic(scores.draw(self.vae, batch, self.noise, prior=self.prior)).cpu().numpy()
             for _, batch in self.blocks(rows)
         ]
         return np.concatenate(found) if found else np.empty(0)
@@ -139,12 +143,9 @@ class Model:
 
 
 def as_batch(rows: Rows, dtype: torch.dtype = torch.float64) -> Batch:
-    """Encoded rows as tensors."""
-    return Batch(
-        torch.as_tensor(rows.values, dtype=dtype),
-        torch.as_tensor(rows.observed, dtype=dtype),
-        torch.as_tensor(rows.offsets, dtype=dtype),
-    )
+    """Encoded rows as tensors, rows running fastest in memory as in the networks."""
+    arrays = (rows.values, rows.observed, rows.offsets)
+    return Batch(*(torch.tensor(array.T, dtype=dtype).contiguous().T for array in arrays))
 
 
 def row_warnings(codec: TableCodec, rows: Rows) -> NDArray[np.object_]:

@@ -12,7 +12,11 @@ from torch import Tensor, nn
 
 
 class MemberLinear(nn.Module):
-    """Affine map of each member, weights of shape (n_members, in, out)."""
+    """Affine map of each member, weights of shape (n_members, in, out).
+
+    The product is laid out with rows running fastest in memory, so that what
+    follows can slice outputs without leaving long contiguous runs.
+    """
 
     def __init__(self, n_members: int, in_size: int, out_size: int) -> None:
         super().__init__()
@@ -21,7 +25,7 @@ class MemberLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Image of `x`, shape (n_members, n, out), for x of shape (n_members, n, in)."""
-        return torch.baddbmm(self.bias, x, self.weight)
+        return torch.bmm(self.weight.mT, x.mT).add_(self.bias.mT).mT
 
 
 class MemberMLP(nn.Module):
@@ -43,8 +47,8 @@ class MemberMLP(nn.Module):
         hidden = x
         for layer in list(self.layers)[:-1]:
             hidden = layer(hidden).relu_()
-        out: Tensor = self.layers[-1](hidden).baddbmm_(x, self.linear)
-        return out
+        out: Tensor = self.layers[-1](hidden)
+        return out.mT.baddbmm_(self.linear.mT, x.mT).mT
 
 
 @torch.no_grad()

@@ -1,18 +1,8 @@
-"""The evidence lower bound and its parts: per row, in nats, pure."""
+"""The evidence lower bound: per row, in nats, pure."""
 
 from torch import Tensor
-from torch.distributions import Independent, Normal, kl_divergence
 
 from improbable.vae import VAE, Batch
-
-
-def kl(posterior: Independent[Normal], prior: Independent[Normal]) -> Tensor:
-    r"""KL divergence of the posterior from the prior, nats, shape (n_members, n).
-
-    .. math:: \mathrm{KL}(q(z \mid x) \,\|\, p(z)) \ge 0
-    """
-    divergence: Tensor = kl_divergence(posterior, prior)
-    return divergence
 
 
 def elbo(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor, kl_weight: float = 1.0) -> Tensor:
@@ -46,5 +36,5 @@ def elbo(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor, kl_weight: floa
     """
     posterior = vae.encode(batch.values, visible)
     z = posterior.mean + posterior.stddev * noise
-    log_prob = (vae.decode(z).log_prob_blocks(batch.values) * batch.observed).sum(-1)
-    return log_prob - kl_weight * kl(posterior, vae.prior)
+    log_prob = vae.decode(z).log_prob(batch.values, batch.observed)
+    return log_prob - kl_weight * vae.prior.kl(posterior)

@@ -30,6 +30,7 @@ from improbable.detector import VAEDetector
 from improbable.errors import DataError, FormatError
 from improbable.explanations import Reference
 from improbable.model import Model
+from improbable.priors import AggregatedPosterior, Prior
 from improbable.scores import score_named
 from improbable.training import History
 from improbable.vae import VAE, assemble_vae
@@ -191,16 +192,32 @@ def _config_from_json(config: dict[str, Any]) -> dict[str, Any]:
 
 def _arrays(model: Model) -> Arrays:
     rng = randomness.numpy_generator(randomness.seed_sequence(0))
-    golden = generation.sample_prior(model.vae, GOLDEN_ROWS, model.lead, rng)
+    golden = generation.sample_prior(model.vae, model.prior, GOLDEN_ROWS, model.lead, rng)
     weights = {f"vae.{name}": _plain(p.float()) for name, p in model.vae.state_dict().items()}
     return {
         **weights,
+        **_prior_arrays(model.prior),
         "noise": _plain(model.noise),
         "held_out": np.ascontiguousarray(model.held_out),
         "reference": np.ascontiguousarray(model.reference.shares),
         "golden.values": np.ascontiguousarray(golden),
         "golden.scores": golden_scores(model, golden),
     }
+
+
+def _prior_arrays(prior: Prior) -> Arrays:
+    if isinstance(prior, AggregatedPosterior):
+        return {"prior.loc": _plain(prior.loc), "prior.scale": _plain(prior.scale)}
+    return {}
+
+
+def _prior(vae: VAE, arrays: Arrays) -> Prior:
+    if "prior.loc" not in arrays:
+        return vae.prior
+    loc, scale = (np.array(arrays[f"prior.{side}"], dtype=np.float64) for side in ("loc", "scale"))
+    if loc.shape != scale.shape or loc.shape[::2] != (vae.n_members, vae.latent_dim):
+        raise FormatError("The stored prior does not fit the network. Save the model again.")
+    return AggregatedPosterior(torch.from_numpy(loc), torch.from_numpy(scale))
 
 
 def _plain(tensor: torch.Tensor) -> NDArray[Any]:
@@ -264,9 +281,11 @@ def _model(header: dict[str, Any], arrays: Arrays) -> Model:
     shares = np.array(arrays["reference"], dtype=np.float64)
     if noise.shape[1] != settings["latent_dim"] or shares.shape[1] != len(codec.modeled):
         raise FormatError("Stored tables do not fit the network. Save the model again.")
+    vae = _vae(codec, settings, arrays)
     return Model(
         codec=codec,
-        vae=_vae(codec, settings, arrays),
+        vae=vae,
+        prior=_prior(vae, arrays),
         noise=noise,
         score_function=name,
         reference=Reference(shares),

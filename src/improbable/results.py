@@ -128,7 +128,9 @@ def _explanation(
     shares = model.shares(rows)
     surprise = np.where(rows.missing, 0.0, model.reference.typical - shares)
     rank = np.argsort(np.argsort(-surprise, axis=1, kind="stable"), axis=1)
-    expected = expected_cells(model.vae, model.codec, as_batch(rows), model.noise, rank < n_best)
+    expected = expected_cells(
+        model.vae, model.prior, model.codec, as_batch(rows), model.noise, rank < n_best
+    )
     values = found_values(model, frame, index)
     seen, n_seen = names_seen(model.codec, values)
     return Explanation(
@@ -178,7 +180,9 @@ def impute(model: Model, frame: Frame) -> Any:
     rows = model.codec.transform(frame)
     filled = np.zeros_like(rows.values)
     for place, batch in model.blocks(rows):
-        mixture = generation.conditional(model.vae, batch, batch.observed, model.noise)
+        mixture = generation.conditional(
+            model.vae, model.prior, batch, batch.observed, model.noise
+        )
         filled[place] = mixture.expected
     decoded = model.codec.inverse_transform(filled, frame)
     columns = dict(decoded)
@@ -195,5 +199,5 @@ def sample(model: Model, n_samples: int, random_state: Any) -> Any:
     if not isinstance(n_samples, int | np.integer) or n_samples < 1:
         raise ImprobableError(f"n_samples must be a whole number, 1 or more, got {n_samples!r}.")
     rng = randomness.numpy_generator(randomness.seed_sequence(random_state))
-    drawn = generation.sample_prior(model.vae, int(n_samples), model.lead, rng)
+    drawn = generation.sample_prior(model.vae, model.prior, int(n_samples), model.lead, rng)
     return write_frame(model.codec.inverse_transform(drawn), model.codec.library)

@@ -15,9 +15,9 @@ from scipy.stats import chi2
 from torch import Tensor
 from torch.distributions import Independent, LowRankMultivariateNormal, Normal
 
-from improbable import objective
 from improbable.errors import ImprobableError
 from improbable.joint import JointDistribution
+from improbable.priors import Prior
 from improbable.vae import VAE, Batch
 
 LOG_2PI = float(np.log(2.0 * np.pi))
@@ -36,12 +36,15 @@ class Draws:
         What the encoder saw.
     noise : Tensor of shape (n_draws, latent_dim)
         Shared by all rows and members.
+    prior : Prior
+        p(z).
     """
 
     vae: VAE
     batch: Batch
     visible: Tensor
     noise: Tensor
+    prior: Prior
 
     @cached_property
     def posterior(self) -> Independent[Normal]:
@@ -72,20 +75,19 @@ class Draws:
     @cached_property
     def log_prob(self) -> Tensor:
         """Log p(x given z_l), shape (n_members, n_draws, n): the one matrix of log probs."""
-        return self.log_prob_parts.sum(-1) + self.offset
+        return self.decoded.log_prob(self.batch.values, self.batch.observed) + self.offset
 
     @cached_property
     def log_ratio(self) -> Tensor:
         """Log p(z_l) - log q(z_l given x), shape (n_members, n_draws, n)."""
-        log_q = (
-            -0.5 * (self.noise**2).sum(-1)[:, None] - self.posterior.stddev.log().sum(-1)[:, None]
-        )
-        return -0.5 * (self.z**2).sum(-1) - log_q
+        log_q = -0.5 * ((self.noise**2).sum(-1)[:, None] + self.noise.shape[-1] * LOG_2PI)
+        log_q = log_q - self.posterior.stddev.log().sum(-1)[:, None]
+        return self.prior.log_prob(self.z) - log_q
 
     @cached_property
     def kl(self) -> Tensor:
-        """KL(q(z given x) to p(z)), shape (n_members, n)."""
-        return objective.kl(self.posterior, self.vae.prior)
+        """KL(q(z given x) to p(z)) or its bound, shape (n_members, n)."""
+        return self.prior.kl(self.posterior)
 
     @cached_property
     def entries(self) -> Tensor:
@@ -100,18 +102,38 @@ class Draws:
     def without(self, left_out: list[int]) -> "Draws":
         """The same with some draws left out, nothing decoded twice where it can be reused."""
         keep = [i for i in range(len(self.noise)) if i not in left_out]
-        fewer = Draws(self.vae, self.batch, self.visible, self.noise[keep])
+        fewer = Draws(self.vae, self.batch, self.visible, self.noise[keep], self.prior)
         known = fewer.__dict__
         known["posterior"] = self.posterior
+        if "kl" in self.__dict__:
+            known["kl"] = self.kl
         for name in ("log_prob", "log_ratio"):
             if name in self.__dict__:
                 known[name] = self.__dict__[name][:, keep]
         return fewer
 
 
-def draw(vae: VAE, batch: Batch, noise: Tensor, visible: Tensor | None = None) -> Draws:
-    """Draws of z for each row of a batch, from the cells marked visible (all observed ones)."""
-    return Draws(vae, batch, batch.observed if visible is None else visible, noise)
+def draw(
+    vae: VAE,
+    batch: Batch,
+    noise: Tensor,
+    visible: Tensor | None = None,
+    prior: Prior | None = None,
+) -> Draws:
+    """Draws of z for each row of a batch.
+
+    Parameters
+    ----------
+    vae : VAE
+    batch : Batch
+    noise : Tensor of shape (n_draws, latent_dim)
+    visible : Tensor of shape (n, n_parts), optional
+        What the encoder may look at; all observed cells if None.
+    prior : Prior, optional
+        p(z); the standard Normal of training if None.
+    """
+    seen = batch.observed if visible is None else visible
+    return Draws(vae, batch, seen, noise, prior or vae.prior)
 
 
 def log_mean_exp(values: Tensor) -> Tensor:
@@ -234,7 +256,7 @@ def conditional_log_prob(draws: Draws) -> Tensor:
     terms = []
     for hidden in column_groups(draws.vae):
         visible = draws.batch.observed * (1.0 - hidden[draws.vae.part_column])
-        masked = draw(draws.vae, draws.batch, draws.noise, visible)
+        masked = draw(draws.vae, draws.batch, draws.noise, visible, draws.prior)
         offset = (draws.batch.offsets * (1.0 - hidden)).sum(-1)
         seen = (masked.log_prob_parts * visible).sum(-1) + offset + masked.log_ratio
         everything = masked.log_prob + masked.log_ratio
@@ -281,7 +303,7 @@ def standard_error(score: Score, draws: Draws) -> Tensor:
 
     The jackknife over antithetic pairs of draws. NaN with fewer than two pairs.
     """
-    _ = draws.log_prob, draws.log_ratio
+    _ = score(draws)
     pairs = [[i, i + 1] for i in range(0, len(draws.noise) - 1, 2)]
     if len(pairs) < 2:
         return torch.full((len(draws.batch),), float("nan"), dtype=draws.batch.values.dtype)

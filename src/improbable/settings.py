@@ -26,8 +26,8 @@ def check_settings(params: Mapping[str, Any]) -> Settings:
         _check_share("contamination", params["contamination"], top=0.5, zero=False)
     if not _is_number(params["learning_rate"]) or not 0.0 < params["learning_rate"] < 1.0:
         _refuse("learning_rate", "a number between 0 and 1", params["learning_rate"])
-    if params["prior"] != "normal":
-        _refuse("prior", "'normal'", params["prior"])
+    if params["prior"] not in ("aggregated", "normal"):
+        _refuse("prior", "'aggregated' or 'normal'", params["prior"])
     score_named(params["score_function"])
     hidden = _layers("hidden", params["hidden"])
     mirror = params["decoder_hidden"]
@@ -37,6 +37,7 @@ def check_settings(params: Mapping[str, Any]) -> Settings:
         latent_dim=params["latent_dim"],
         hidden=hidden,
         decoder_hidden=hidden[::-1] if mirror is None else _layers("decoder_hidden", mirror),
+        prior=params["prior"],
         n_members=params["n_members"],
         n_draws=params["n_draws"],
         score_function=params["score_function"],

@@ -8,7 +8,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from improbable.objective import elbo, kl
+from improbable.objective import elbo
 from improbable.vae import VAE, Batch
 
 ACTIVE_UNIT = 0.01
@@ -286,7 +286,7 @@ def active_units(vae: VAE, rows: Batch) -> list[int]:
 @torch.no_grad()
 def mean_kl(vae: VAE, rows: Batch) -> Tensor:
     """Mean KL of each member's posterior from the prior, nats."""
-    return kl(vae.encode(rows.values, rows.observed), vae.prior).mean(dim=1)
+    return vae.prior.kl(vae.encode(rows.values, rows.observed)).mean(dim=1)
 
 
 def _message(reason: StopReason, active: list[int], latent_dim: int, rollbacks: int) -> str:

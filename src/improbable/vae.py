@@ -10,6 +10,7 @@ from torch.distributions import Independent, Normal
 from improbable.data.parts import Part
 from improbable.joint import Joint, JointDistribution
 from improbable.networks import MemberMLP
+from improbable.priors import StandardNormal
 
 LOG_SCALE_BOUND = 7.0
 
@@ -119,10 +120,9 @@ class VAE(nn.Module):
         return self.likelihood(raw.unflatten(1, z.shape[1:-1]))
 
     @property
-    def prior(self) -> Independent[Normal]:
-        """p(z): standard Normal, event (latent_dim,)."""
-        zero = torch.zeros(self.latent_dim, dtype=self.low.dtype, device=self.low.device)
-        return Independent(Normal(zero, torch.ones_like(zero), validate_args=False), 1)
+    def prior(self) -> StandardNormal:
+        """p(z) in training: standard Normal."""
+        return StandardNormal(self.latent_dim)
 
 
 def assemble_vae(

@@ -6,7 +6,6 @@ JSON. `COLUMNS` names them in model files.
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.data.numeric import NumericEncoding, is_heavy_tailed
-from improbable.data.parts import Bools, Cells, Floats, Part
+from improbable.data.parts import Cells, Floats, Part, judged_cells, known_names, name_codes
 from improbable.errors import DataError
 
 Values = NDArray[Any]
@@ -39,8 +38,24 @@ class ColumnKind(Protocol):
     def inverse_transform(self, encoded: Floats) -> Values: ...
 
 
+class _Numeric:
+    """What the kinds of numbers share: a likelihood and an encoding."""
+
+    likelihood: str
+    encoding: NumericEncoding | None
+
+    def parts(self) -> tuple[Part, ...]:
+        return _fitted(self.encoding).parts(self.likelihood)
+
+    def transform(self, values: Values) -> Cells:
+        return _fitted(self.encoding).transform(values)
+
+    def inverse_transform(self, encoded: Floats) -> Values:
+        return _fitted(self.encoding).inverse_transform(encoded)
+
+
 @dataclass(frozen=True)
-class Real:
+class Real(_Numeric):
     """Numbers of either sign, standardized.
 
     Examples
@@ -57,18 +72,9 @@ class Real:
         spike = None if "normal" in self.likelihood else False
         return replace(self, encoding=NumericEncoding.fit(values, spike=spike))
 
-    def parts(self) -> tuple[Part, ...]:
-        return _fitted(self.encoding).parts(self.likelihood)
-
-    def transform(self, values: Values) -> Cells:
-        return _fitted(self.encoding).transform(values)
-
-    def inverse_transform(self, encoded: Floats) -> Values:
-        return _fitted(self.encoding).inverse_transform(encoded)
-
 
 @dataclass(frozen=True)
-class Positive:
+class Positive(_Numeric):
     """Amounts with a heavy right tail: prices, durations, sizes; on a log scale."""
 
     likelihood: str = "normal"
@@ -80,43 +86,48 @@ class Positive:
         unit = float(np.quantile(positive, 0.05)) if len(positive) else 1.0
         return replace(self, encoding=NumericEncoding.fit(values, unit=unit))
 
-    def parts(self) -> tuple[Part, ...]:
-        return _fitted(self.encoding).parts(self.likelihood)
-
-    def transform(self, values: Values) -> Cells:
-        return _fitted(self.encoding).transform(values)
-
-    def inverse_transform(self, encoded: Floats) -> Values:
-        return _fitted(self.encoding).inverse_transform(encoded)
-
 
 @dataclass(frozen=True)
-class Count:
+class Count(_Numeric):
     """Whole numbers from 0 up; on a log scale when their tail is heavy.
 
     With ``likelihood="poisson"`` or ``"negative_binomial"`` the probability is
-    that of the count itself; with "normal" that of its encoded value.
+    that of the count itself; with "normal" that of its encoded value. A negative
+    number is no count: to those two likelihoods it is a value never seen.
     """
 
     likelihood: str = "normal"
     encoding: NumericEncoding | None = None
+    n_seen: int = 0
     storage: str = field(default="number", init=False)
 
     def fit(self, values: Values) -> Self:
         finite = values[np.isfinite(values)]
+        if self._counts and not ((finite >= 0.0) & (finite == np.round(finite))).all():
+            raise DataError(
+                f"likelihood={self.likelihood!r} needs whole numbers from 0 up. "
+                f"Use Count() or Real() with likelihood='normal'."
+            )
         positive = finite[finite > 0.0]
         unit = float(positive.min()) if is_heavy_tailed(finite) else 0.0
         spike = None if "normal" in self.likelihood else False
-        return replace(self, encoding=NumericEncoding.fit(values, unit=unit, spike=spike))
-
-    def parts(self) -> tuple[Part, ...]:
-        return _fitted(self.encoding).parts(self.likelihood)
+        encoding = NumericEncoding.fit(values, unit=unit, spike=spike)
+        return replace(self, encoding=encoding, n_seen=int((~np.isnan(values)).sum()))
 
     def transform(self, values: Values) -> Cells:
-        return _fitted(self.encoding).transform(values)
+        cells = super().transform(values)
+        if not self._counts:
+            return cells
+        return judged_cells(
+            cells.values, cells.missing, values < 0.0, self.n_seen, cells.out_of_range
+        )
 
     def inverse_transform(self, encoded: Floats) -> Values:
-        return np.round(_fitted(self.encoding).inverse_transform(encoded))
+        return np.round(super().inverse_transform(encoded))
+
+    @property
+    def _counts(self) -> bool:
+        return "normal" not in self.likelihood and self.likelihood != "student_t"
 
 
 @dataclass(frozen=True)
@@ -125,12 +136,16 @@ class Cyclic:
 
     period: float = 24.0
     start: float = 0.0
+    n_seen: int = 0
     storage: str = field(default="number", init=False)
 
     def fit(self, values: Values) -> Self:
-        if not (np.isfinite(self.period) and self.period > 0.0):
-            raise DataError(f"Cyclic(period={self.period}) needs a period above 0.")
-        return self
+        if not (np.isfinite(self.period) and self.period > 0.0 and np.isfinite(self.start)):
+            raise DataError(
+                f"Cyclic(period={self.period}, start={self.start}) needs a period above 0 and a "
+                f"start, both finite. Pass for instance Cyclic(period=24)."
+            )
+        return replace(self, n_seen=int((~np.isnan(values)).sum()))
 
     def parts(self) -> tuple[Part, ...]:
         return (Part("von_mises", 2, 0.0, -1.0, 1.0),)
@@ -138,13 +153,15 @@ class Cyclic:
     def transform(self, values: Values) -> Cells:
         infinite = np.isinf(values)
         missing = np.isnan(values)
-        angle = np.where(infinite | missing, 0.0, values - self.start) * (2 * np.pi / self.period)
+        known = np.where(infinite | missing, 0.0, values)
+        turn = np.mod(known, self.period) - np.mod(self.start, self.period)
+        angle = turn / self.period * (2 * np.pi)
         cells = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        return _judged(cells, missing, infinite, n_seen=0)
+        return judged_cells(cells, missing, infinite, self.n_seen)
 
     def inverse_transform(self, encoded: Floats) -> Values:
-        turn = np.arctan2(encoded[:, 1], encoded[:, 0]) / (2 * np.pi)
-        return np.mod(turn, 1.0) * self.period + self.start
+        turn = np.mod(np.arctan2(encoded[:, 1], encoded[:, 0]) / (2 * np.pi), 1.0)
+        return np.where(turn < 1.0 - 1e-12, turn, 0.0) * self.period + self.start
 
 
 @dataclass(frozen=True)
@@ -161,6 +178,11 @@ class Categorical:
     storage: str = field(default="text", init=False)
 
     def fit(self, values: Values) -> Self:
+        if not self.max_categories >= 1:
+            raise DataError(
+                f"Categorical(max_categories={self.max_categories}) needs 1 or more. "
+                f"Leave it out for {MAX_CATEGORIES}."
+            )
         counts = Counter(v for v in values if v is not None)
         ranked = sorted(counts, key=lambda name: (-counts[name], name))
         return replace(self, names=tuple(ranked), counts=tuple(counts[n] for n in ranked))
@@ -179,17 +201,18 @@ class Categorical:
         return (Part("categorical", self.width, 0.0, 0.0, 1.0),)
 
     def transform(self, values: Values) -> Cells:
-        code, missing, unseen = _codes(values, self.names)
+        code, missing, unseen = name_codes(values, known_names(self.names))
         slot = np.minimum(code, self.width - 1)
         one_hot = np.zeros((len(values), self.width))
         known = code >= 0
         one_hot[np.flatnonzero(known), slot[known]] = 1.0
         rare = self._rare_log_shares()
-        cells = _judged(one_hot, missing, unseen, self.n_seen)
-        return replace(cells, offset=cells.offset + np.where(known, rare[code], 0.0))
+        cells = judged_cells(one_hot, missing, unseen, self.n_seen)
+        cells.offset[known] += rare[code[known]]
+        return cells
 
     def inverse_transform(self, encoded: Floats) -> Values:
-        named: Values = np.array(self.names, dtype=object)[encoded.argmax(axis=1)]
+        named: Values = np.array(known_names(self.names), dtype=object)[encoded.argmax(axis=1)]
         return named
 
     def _rare_log_shares(self) -> Floats:
@@ -226,11 +249,13 @@ class Binary:
         return (Part("bernoulli", 1, 0.0, 0.0, 1.0),)
 
     def transform(self, values: Values) -> Cells:
-        code, missing, unseen = _codes(values, self.names)
-        return _judged(np.maximum(code, 0)[:, None].astype(float), missing, unseen, self.n_seen)
+        code, missing, unseen = name_codes(values, known_names(self.names))
+        return judged_cells(
+            np.maximum(code, 0)[:, None].astype(float), missing, unseen, self.n_seen
+        )
 
     def inverse_transform(self, encoded: Floats) -> Values:
-        second = (encoded[:, 0] > 0.5) & (len(self.names) > 1)
+        second = (encoded[:, 0] > 0.5) & (len(known_names(self.names)) > 1)
         named: Values = np.array(self.names, dtype=object)[second.astype(int)]
         return named
 
@@ -244,8 +269,12 @@ class Constant:
     storage: str = field(default="text", init=False)
 
     def fit(self, values: Values) -> Self:
-        present = [v for v in values if v is not None]
-        return replace(self, value=present[0] if present else None, n_seen=len(present))
+        counts = Counter(v for v in values if v is not None)
+        if len(counts) > 1:
+            raise DataError(
+                f"A Constant column has one value, this one has {len(counts)}. Infer its kind."
+            )
+        return replace(self, value=next(iter(counts), None), n_seen=counts.total())
 
     def parts(self) -> tuple[Part, ...]:
         return ()
@@ -253,7 +282,7 @@ class Constant:
     def transform(self, values: Values) -> Cells:
         missing = np.array([v is None for v in values], dtype=bool)
         unseen = np.array([v != self.value for v in values], dtype=bool) & ~missing
-        return _judged(np.zeros((len(values), 0)), missing, unseen, self.n_seen)
+        return judged_cells(np.zeros((len(values), 0)), missing, unseen, self.n_seen)
 
     def inverse_transform(self, encoded: Floats) -> Values:
         return np.full(len(encoded), self.value, dtype=object)
@@ -309,7 +338,7 @@ class Identifier:
 
     def transform(self, values: Values) -> Cells:
         no = np.zeros(len(values), dtype=bool)
-        return _judged(np.zeros((len(values), 0)), no, no, n_seen=0)
+        return judged_cells(np.zeros((len(values), 0)), no, no, n_seen=0)
 
     def inverse_transform(self, encoded: Floats) -> Values:
         return np.full(len(encoded), None, dtype=object)
@@ -355,45 +384,17 @@ def kind_from_json(record: dict[str, Any]) -> ColumnKind:
 def _checked(name: str, value: Any) -> Any:
     """Value of a stored field in the type it must have; ValueError or TypeError if it has not."""
     if name in ("encoding", "trend"):
-        return None if value is None else NumericEncoding(**_checked_encoding(value))
+        return None if value is None else NumericEncoding.from_json(value)
     if name in ("names", "cycles"):
         return tuple(str(entry) for entry in value)
     if name == "counts":
         return tuple(max(int(entry), 1) for entry in value)
     if name in ("max_categories", "n_seen"):
-        return int(value)
+        return max(int(value), int(name == "max_categories"))
     return float(value) if name in ("period", "start") else value
-
-
-def _checked_encoding(record: dict[str, Any]) -> dict[str, Any]:
-    checked = {
-        k: bool(v) if k in ("spike", "nonnegative") else float(v) for k, v in record.items()
-    }
-    if not all(np.isfinite(v) for v in checked.values()) or not checked["scale"] > 0.0:
-        raise DataError("A column's encoding is not finite. Save the model again.")
-    return checked
 
 
 def _fitted(encoding: NumericEncoding | None) -> NumericEncoding:
     if encoding is None:
         raise DataError("This column kind is not fitted. Call `fit` with training values first.")
     return encoding
-
-
-def _codes(values: Values, names: Sequence[str]) -> tuple[NDArray[np.int64], Bools, Bools]:
-    index = {name: i for i, name in enumerate(names)}
-    code = np.array([-2 if v is None else index.get(v, -1) for v in values], dtype=np.int64)
-    return code, code == -2, code == -1
-
-
-def _judged(values: Floats, missing: Bools, unseen: Bools, n_seen: int) -> Cells:
-    known = ~(missing | unseen)
-    n_parts = 1 if values.shape[1] else 0
-    return Cells(
-        values=values * known[:, None],
-        observed=np.repeat(known[:, None], n_parts, axis=1),
-        offset=np.where(unseen, -np.log(n_seen + 1.0), 0.0),
-        missing=missing,
-        unseen=unseen,
-        out_of_range=np.zeros_like(missing),
-    )

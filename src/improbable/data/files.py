@@ -96,9 +96,8 @@ def read_batches(
         "-" is standard input. The extension decides on the format, unless it is given.
     text : bool
         Keep the cells of CSV as they are written: every column holds strings, and only the
-        empty cell is null. Otherwise types are inferred from all rows, which are held in
-        memory, and NA, N/A, NaN, null, None and ? are null too. Other formats carry their
-        types, and ignore this; a JSON Lines file is read twice to find them.
+        empty cell is null. Otherwise types are inferred from all rows, held in memory, and
+        `NULL_WORDS` are null. Other formats carry their types; JSON Lines is read twice.
 
     Raises
     ------

@@ -48,13 +48,16 @@ def infer_kind(column: RawColumn, *, named: bool) -> ColumnKind:
 
 
 def _infer_number(values: Floats, *, named: bool, whole_type: bool) -> ColumnKind:
-    finite = values[np.isfinite(values)]
-    distinct = np.unique(finite)
+    present = values[~np.isnan(values)]
+    distinct = np.unique(present)
     if len(distinct) < 2:
         return Constant()
+    finite, endless = present[np.isfinite(present)], np.isinf(distinct).any()
     whole = bool((distinct == np.round(distinct)).all())
-    if len(distinct) == 2 and whole and (len(finite) >= 10 or set(distinct) <= {0.0, 1.0}):
+    plain = endless or set(distinct) <= {0.0, 1.0}
+    if len(distinct) == 2 and whole and (len(present) >= 10 or plain):
         return Binary()
+    distinct = np.unique(finite)
     if named and whole_type and _counts_rows(finite, distinct):
         return Identifier()
     if distinct[0] < 0.0:
@@ -77,7 +80,8 @@ def _infer_text(values: Values, *, named: bool) -> ColumnKind:
         return Constant()
     if len(distinct) == 2:
         return Binary()
-    if all(parse_time(v) is not None for v in present[:PROBE]):
+    moments = {parse_time(v) for v in present[:PROBE]}
+    if None not in moments and moments != {np.nan}:
         return Datetime()
     near_unique = len(distinct) >= IDENTIFIER_SHARE * len(present)
     if named and near_unique and len(present) >= IDENTIFIER_ROWS:

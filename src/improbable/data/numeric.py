@@ -1,7 +1,7 @@
 """The encoding that real, positive and count columns share."""
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -55,7 +55,9 @@ class NumericEncoding:
         """Encoding of a column's finite values; `spike` None decides by their share."""
         values = values[np.isfinite(values)]
         if values.size == 0:
-            raise DataError("A column of numbers has no finite value. Leave its kind to inference.")
+            raise DataError(
+                "A column of numbers has no finite value. Leave its kind to inference."
+            )
         if spike is None:
             spike = has_spike(values)
         raw = cls(unit=unit, spike=spike)
@@ -69,6 +71,16 @@ class NumericEncoding:
             high=float(encoded.max()),
             floor=max(SCALE_FLOOR, resolution(encoded) / np.sqrt(12.0)),
         )
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Self:
+        """Encoding from plain values, each checked."""
+        checked: dict[str, Any] = {
+            k: bool(v) if k in ("spike", "nonnegative") else float(v) for k, v in record.items()
+        }
+        if not all(np.isfinite(v) for v in checked.values()) or not checked["scale"] > 0.0:
+            raise DataError("A column's encoding is not finite. Save the model again.")
+        return cls(**checked)
 
     def parts(self, likelihood: str = "normal") -> tuple[Part, ...]:
         """Parts of the encoded row: the size, and before it the spike if there is one."""
@@ -118,7 +130,7 @@ class NumericEncoding:
         with np.errstate(over="ignore"):
             ratio = values / self.unit
         beyond = np.isinf(ratio) & np.isfinite(values)
-        logs = np.log(2.0 * np.abs(np.where(beyond, values, 1.0) / 2.0)) - np.log(self.unit / 2.0)
+        logs = np.log(2.0) + np.log(np.abs(np.where(beyond, values, 1.0))) - np.log(self.unit)
         return np.where(beyond, np.copysign(logs, values), np.arcsinh(ratio))
 
 

@@ -1,9 +1,13 @@
 """What a column turns into: the parts of an encoded row, and its cells."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from improbable.errors import DataError
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -60,3 +64,39 @@ class Cells:
     missing: Bools
     unseen: Bools
     out_of_range: Bools
+
+
+def judged_cells(
+    values: Floats,
+    missing: Bools,
+    unseen: Bools,
+    n_seen: int,
+    out_of_range: Bools | None = None,
+) -> Cells:
+    """Cells of a column of one part, or none, that hides what is missing or was never seen."""
+    known = ~(missing | unseen)
+    n_parts = 1 if values.shape[1] else 0
+    return Cells(
+        values=values * known[:, None],
+        observed=np.repeat(known[:, None], n_parts, axis=1),
+        offset=np.where(unseen, -np.log(n_seen + 1.0), 0.0),
+        missing=missing,
+        unseen=unseen,
+        out_of_range=np.zeros_like(missing) if out_of_range is None else out_of_range & known,
+    )
+
+
+def known_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names a kind has learned; a DataError if it has learned none."""
+    if not names:
+        raise DataError("This column kind knows no value. Call `fit` with training values first.")
+    return names
+
+
+def name_codes(
+    values: NDArray[Any], names: Sequence[str]
+) -> tuple[NDArray[np.int64], Bools, Bools]:
+    """Position of each value among the names, and which values are missing and never seen."""
+    index = {name: i for i, name in enumerate(names)}
+    code = np.array([-2 if v is None else index.get(v, -1) for v in values], dtype=np.int64)
+    return code, code == -2, code == -1

@@ -3,42 +3,28 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.columns import (
-    COLUMNS,
-    ColumnKind,
-    Constant,
-    Count,
-    Datetime,
-    Identifier,
-    kind_from_json,
-    kind_to_json,
-)
-from improbable.data.frames import Frame, RawColumn, Values, as_storage, read_frame
-from improbable.data.inference import infer_kind
-from improbable.data.parts import Cells, Floats, Part
+from improbable.data.columns import Datetime, Identifier, kind_from_json, kind_to_json
+from improbable.data.frames import Frame, RawColumn, Values, read_frame
+from improbable.data.parts import Floats, Part
 from improbable.data.rows import Rows
+from improbable.data.schema import (
+    Column,
+    check_names,
+    fit_column,
+    named_kinds,
+    named_likelihoods,
+    schema_error,
+)
+from improbable.data.schema import as_kind as as_kind
 from improbable.errors import DataError, DataWarning, SchemaError
 
 FEWEST_ROWS = 2
-COUNT_LIKELIHOODS = ("poisson", "negative_binomial")
-NUMBER_LIKELIHOODS = ("normal", "normal_per_column", "normal_fixed", "student_t")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A fitted column: its name, its kind, and the type to give it back in."""
-
-    name: str
-    kind: ColumnKind
-    dtype: str
-    storage: str
 
 
 @dataclass(frozen=True)
@@ -84,10 +70,18 @@ class TableCodec:
                 f"Found array with {frame.n_rows} sample(s) (n_samples={frame.n_rows}) while a "
                 f"minimum of {FEWEST_ROWS} is required. Pass more rows to fit."
             )
-        kinds = _named_kinds(self.kinds, frame)
-        likelihoods = _named_likelihoods(self.likelihood, frame)
+        kinds = named_kinds(self.kinds, frame)
+        likelihoods = named_likelihoods(self.likelihood, frame)
+        by_name = isinstance(self.likelihood, Mapping)
         columns = tuple(
-            _fit_column(name, raw, kinds.get(name), likelihoods.get(name), frame)
+            fit_column(
+                name,
+                raw,
+                kinds.get(name),
+                likelihoods.get(name),
+                named=frame.named,
+                by_name=by_name,
+            )
             for name, raw in frame.columns.items()
         )
         fitted = replace(self, columns=columns, library=frame.library, n_rows=frame.n_rows)
@@ -159,7 +153,7 @@ class TableCodec:
         frame = read_frame(data)
         if not (frame.named and self.library != "numpy"):
             frame = self._by_position(frame)
-        _check_names(self.columns, frame)
+        check_names(self.columns, frame, self.n_rows)
         return frame
 
     def transform(self, data: Any) -> Rows:
@@ -182,31 +176,17 @@ class TableCodec:
         flags = np.zeros((3, n, n_columns), dtype=bool)
         retyped: list[str] = []
         for i, column in enumerate(self.modeled):
-            cells = self._cells(column, frame.columns[column.name], retyped)
+            raw = frame.columns[column.name]
+            cells = column.cells(raw, self.n_rows)
+            retyped += column.changed(raw, cells)
             entries, parts = self._slots[i]
             values[:, entries] = cells.values
             observed[:, parts] = cells.observed
             offsets[:, i] = cells.offset
             flags[:, :, i] = cells.missing, cells.unseen, cells.out_of_range
         if retyped:
-            raise SchemaError(_schema_message([], [], retyped, {}))
+            raise schema_error(retyped=retyped)
         return Rows(values, observed, offsets, *flags)
-
-    def _cells(self, column: Column, raw: RawColumn, retyped: list[str]) -> Cells:
-        values, unreadable = as_storage(raw, column.storage, column.dtype)
-        cells = column.kind.transform(values)
-        strange = unreadable | (cells.unseen if raw.storage != column.storage else unreadable)
-        if strange.any() and not (~cells.missing & ~strange).any() and _retyped(column, raw):
-            retyped.append(f"{column.name} ({column.storage} at fit, {raw.storage} now)")
-        if not unreadable.any():
-            return cells
-        offset = np.where(unreadable, -np.log(self.n_rows + 1.0), cells.offset)
-        return replace(
-            cells,
-            offset=offset,
-            missing=cells.missing & ~unreadable,
-            unseen=cells.unseen | unreadable,
-        )
 
     def inverse_transform(
         self, values: Floats, carried: Frame | None = None
@@ -246,12 +226,12 @@ class TableCodec:
 
     def stored(self, column: Column, raw: RawColumn) -> Values:
         """Values of a column in the storage its kind takes."""
-        return as_storage(raw, column.storage, column.dtype)[0]
+        return column.read(raw)[0]
 
     def displayed(self, column: Column, raw: RawColumn, index: NDArray[np.intp]) -> Values:
         """Values of a column as a reader wants to see them; None where missing."""
         some = RawColumn(raw.values[index], raw.storage, raw.dtype)
-        values, unreadable = as_storage(some, column.storage, column.dtype)
+        values, unreadable = column.read(some)
         out = np.empty(len(index), dtype=object)
         out[:] = [None if v is None or v != v else v for v in values]
         if isinstance(column.kind, Datetime):
@@ -294,112 +274,3 @@ class TableCodec:
             )
         renamed = zip(self.columns, frame.columns.values(), strict=True)
         return replace(frame, columns={c.name: raw for c, raw in renamed})
-
-
-def _retyped(column: Column, raw: RawColumn) -> bool:
-    return raw.storage != column.storage and not isinstance(column.kind, Constant)
-
-
-def _named_kinds(kinds: Any, frame: Frame) -> dict[str, ColumnKind]:
-    if kinds is None:
-        return {}
-    if not isinstance(kinds, Mapping):
-        raise DataError("columns must map names to kinds, for instance {'age': Count()}.")
-    chosen = {_key(name): as_kind(kind) for name, kind in kinds.items()}
-    _check_known(chosen, frame, "columns")
-    return chosen
-
-
-def _key(name: Any) -> str:
-    return f"x{name}" if isinstance(name, int) else str(name)
-
-
-def as_kind(kind: Any) -> ColumnKind:
-    """Column kind of a kind, its class, or its name."""
-    if isinstance(kind, str) and kind in COLUMNS:
-        kind = COLUMNS[kind]
-    if isinstance(kind, type) and kind in COLUMNS.values():
-        kind = kind()
-    if type(kind) not in COLUMNS.values():
-        raise DataError(
-            f"{kind!r} is not a column kind. Use one of {', '.join(sorted(COLUMNS))}, "
-            f"as a name or as an object such as Count()."
-        )
-    chosen: ColumnKind = kind
-    return chosen
-
-
-def _named_likelihoods(likelihood: Any, frame: Frame) -> dict[str, str]:
-    if likelihood == "auto":
-        return {}
-    by_name = likelihood if isinstance(likelihood, Mapping) else None
-    chosen = {
-        _key(name): str(value)
-        for name, value in (by_name or dict.fromkeys(frame.columns, likelihood)).items()
-    }
-    _check_known(chosen, frame, "likelihood")
-    allowed = (*NUMBER_LIKELIHOODS, *COUNT_LIKELIHOODS)
-    for value in chosen.values():
-        if value not in allowed:
-            raise DataError(
-                f"{value!r} is not a likelihood of numeric columns. Use one of "
-                f"{', '.join(allowed)}, or 'auto'."
-            )
-    return chosen
-
-
-def _check_known(chosen: Mapping[str, Any], frame: Frame, what: str) -> None:
-    unknown = [name for name in chosen if name not in frame.columns]
-    if unknown:
-        near = {n: get_close_matches(n, list(frame.columns), 1) for n in unknown}
-        hints = ", ".join(f"{n}{f' (did you mean {m[0]}?)' if m else ''}" for n, m in near.items())
-        raise SchemaError(f"{what} names columns that the table does not have: {hints}.")
-
-
-def _fit_column(
-    name: str, raw: RawColumn, kind: ColumnKind | None, likelihood: str | None, frame: Frame
-) -> Column:
-    kind = kind or infer_kind(raw, named=frame.named)
-    allowed = (
-        (*NUMBER_LIKELIHOODS, *COUNT_LIKELIHOODS)
-        if isinstance(kind, Count)
-        else NUMBER_LIKELIHOODS
-    )
-    if likelihood in allowed and hasattr(kind, "likelihood"):
-        kind = replace(kind, likelihood=likelihood)  # type: ignore[type-var]
-    values, unreadable = as_storage(raw, kind.storage, raw.dtype)
-    if unreadable.any():
-        example = raw.values[unreadable][0]
-        raise DataError(
-            f"Column {name!r} cannot be read as {kind.storage}: {example!r}. "
-            f"Clean it, or choose another kind for it with columns={{{name!r}: ...}}."
-        )
-    empty = all(v is None or v != v for v in values)
-    if empty and not isinstance(kind, Constant | Identifier):
-        raise DataError(f"Column {name!r} has no value at all. Leave its kind to be inferred.")
-    return Column(name, kind.fit(values), raw.dtype, kind.storage)
-
-
-def _check_names(columns: tuple[Column, ...], frame: Frame) -> None:
-    known = [c.name for c in columns]
-    missing = [n for n in known if n not in frame.columns]
-    if not missing:
-        return
-    extra = [n for n in frame.columns if n not in known]
-    near = {n: get_close_matches(n, extra or list(frame.columns), 1, 0.5) for n in missing}
-    raise SchemaError(_schema_message(missing, extra, [], near))
-
-
-def _schema_message(
-    missing: list[str], extra: list[str], retyped: list[str], near: dict[str, list[str]]
-) -> str:
-    lines = ["The table does not match the columns seen at fit."]
-    if missing:
-        hints = [f"{n} (nearest: {near[n][0]})" if near.get(n) else n for n in missing]
-        lines.append(f"  missing:  {', '.join(hints)}")
-    if extra:
-        lines.append(f"  extra:    {', '.join(extra)}")
-    if retyped:
-        lines.append(f"  re-typed: {', '.join(retyped)}")
-    lines.append("Rename or convert these columns, or fit again on a table like this one.")
-    return "\n".join(lines)

@@ -1,0 +1,5 @@
+"""``python -m improbable.cli``."""
+
+from improbable.cli import main
+
+main()

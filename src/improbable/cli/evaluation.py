@@ -1,0 +1,154 @@
+"""How well a model tells labeled rows apart, and whether its p-values keep their promise."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from improbable.cli.console import aligned
+from improbable.cli.feed import Feed
+from improbable.cli.labels import Labels
+from improbable.data.parts import Bools, Floats
+from improbable.errors import DataError
+from improbable.model import Model
+
+LEVELS = (0.1, 0.01, 0.001)
+RESAMPLES = 200
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its 95 % interval."""
+
+    value: float
+    lower: float
+    upper: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f}  (95 % interval {self.lower:.4f} to {self.upper:.4f})"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Labeled rows: their scores, their p-values, and whether they are normal."""
+
+    scores: Floats
+    p_values: Floats
+    normal: Bools
+    unlabeled: int
+
+
+def read_judged(model: Model, feed: Feed, label: str, labels: Labels, moved: Any) -> Judged:
+    """Scores and labels of a whole file.
+
+    Raises
+    ------
+    DataError
+        If there are not both normal rows and others.
+    """
+    scores, normal, known = [np.empty(0)], [np.empty(0, dtype=bool)], [np.empty(0, dtype=bool)]
+    for batch, frame in feed:
+        scores.append(model.decision_scores(model.codec.transform(frame))[:-1])
+        is_normal, is_known = labels.read(batch.column(label))
+        normal.append(is_normal)
+        known.append(is_known)
+        moved(batch.num_rows)
+    labels.check_found()
+    kept = np.concatenate(known)
+    found, chosen = np.concatenate(scores)[kept], np.concatenate(normal)[kept]
+    if chosen.all():
+        raise DataError("All labeled rows are normal. Pass a table that has anomalies too.")
+    return Judged(found, model.p_values(found), chosen, int((~kept).sum()))
+
+
+def areas(anomalies: Counts, normal: Counts) -> tuple[float, float]:
+    """ROC AUC and average precision from counts at each distinct score, the lowest first."""
+    found, alarms = np.cumsum(anomalies), np.cumsum(normal)
+    above = alarms[-1] - alarms + normal / 2
+    auc = float((anomalies * above).sum() / (found[-1] * alarms[-1]))
+    precision = found / np.maximum(found + alarms, 1)
+    return auc, float((anomalies * precision).sum() / found[-1])
+
+
+def estimate_areas(judged: Judged, seed: int = 0) -> tuple[Estimate, Estimate]:
+    """ROC AUC and average precision, with intervals from resampled anomalies and normal rows."""
+    levels, place = np.unique(judged.scores, return_inverse=True)
+    n = len(levels)
+    anomalies = np.bincount(place[~judged.normal], minlength=n)
+    normal = np.bincount(place[judged.normal], minlength=n)
+    rng = np.random.default_rng(seed)
+    drawn = [areas(_resample(anomalies, rng), _resample(normal, rng)) for _ in range(RESAMPLES)]
+    lower, upper = np.quantile(np.array(drawn), (0.025, 0.975), axis=0)
+    auc, precision = (
+        Estimate(value, float(lower[i]), float(upper[i]))
+        for i, value in enumerate(areas(anomalies, normal))
+    )
+    return auc, precision
+
+
+def _resample(counts: Counts, rng: np.random.Generator) -> Counts:
+    total = int(counts.sum())
+    return rng.multinomial(total, counts / total).astype(np.int64)
+
+
+def evaluation(judged: Judged, alpha: float, n_held_out: int) -> dict[str, Any]:
+    """All of it as plain values."""
+    auc, precision = estimate_areas(judged)
+    flagged = judged.p_values <= alpha
+    hits = int((flagged & ~judged.normal).sum())
+    n_anomalies = int((~judged.normal).sum())
+    return {
+        "rows": len(judged.scores),
+        "normal": len(judged.scores) - n_anomalies,
+        "anomalies": n_anomalies,
+        "unlabeled": judged.unlabeled,
+        "roc_auc": asdict(auc),
+        "average_precision": asdict(precision),
+        "alpha": alpha,
+        "flagged": int(flagged.sum()),
+        "detection_rate": hits / n_anomalies,
+        "precision": hits / int(flagged.sum()) if flagged.any() else None,
+        "reliability": [_reliability(judged, level, n_held_out) for level in LEVELS],
+    }
+
+
+def _reliability(judged: Judged, alpha: float, n_held_out: int) -> dict[str, float]:
+    """Share of normal rows flagged at `alpha`; chance adds two standard errors of both samples."""
+    p = judged.p_values[judged.normal]
+    chance = np.sqrt(alpha * (1.0 - alpha) * (1.0 / len(p) + 1.0 / max(n_held_out, 1)))
+    return {
+        "alpha": alpha,
+        "share": float((p <= alpha).mean()),
+        "allowed": alpha,
+        "allowed_with_chance": alpha + 2.0 * float(chance),
+    }
+
+
+def evaluation_lines(record: dict[str, Any]) -> list[str]:
+    """An evaluation as a person reads it."""
+    count = f"{record['rows']:,}  ({record['normal']:,} normal, {record['anomalies']:,} anomalies"
+    blank = f", {record['unlabeled']:,} more without a label" if record["unlabeled"] else ""
+    precision = record["precision"]
+    chance = record["anomalies"] / record["rows"]
+    hits = "nothing flagged" if precision is None else f"{precision:.1%}"
+    facts = [
+        ("rows", f"{count}{blank})"),
+        ("ROC AUC", str(Estimate(**record["roc_auc"]))),
+        (
+            "average precision",
+            f"{Estimate(**record['average_precision'])}; {chance:.4f} by chance",
+        ),
+        ("found", f"{record['detection_rate']:.1%} of anomalies at alpha {record['alpha']:g}"),
+        ("precision", f"{hits} of the {record['flagged']:,} flagged rows"),
+    ]
+    head = ("alpha", "normal rows with p <= alpha", "allowed", "allowed with chance")
+    table = [head, *map(_reliability_line, record["reliability"])]
+    lines = [f"{name:<19}{value}" for name, value in facts]
+    return [*lines, "", *aligned(table, numbers=(0, 1, 2, 3))]
+
+
+def _reliability_line(level: dict[str, float]) -> tuple[str, ...]:
+    shares = (level[name] for name in ("share", "allowed", "allowed_with_chance"))
+    return (f"{level['alpha']:g}", *(f"{share:.2%}" for share in shares))

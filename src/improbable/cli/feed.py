@@ -1,0 +1,176 @@
+"""Record batches of a file, each beside the frame that a model reads in it.
+
+What a model makes of a row must not depend on where batches begin and end. Two things would:
+a column is taken for re-typed if no cell can be read, and for missing if every cell is.
+So each frame ends in one row more, decoded from the model itself, which always can be read.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import time
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from improbable.cli.labels import check_column, map_distinct, spell_number
+from improbable.data.columns import Identifier
+from improbable.data.files import NULL_WORDS, Reader, format_of, read_batches
+from improbable.data.frames import Frame, RawColumn, as_storage, number_text, parse_time
+from improbable.data.parts import Bools
+from improbable.data.table import Column, TableCodec
+
+TEXT_FORMATS = ("csv", "tsv")
+_NUMBERS = (pa.float64(),)
+_TIMES = (pa.timestamp("us"), pa.timestamp("us", "UTC"))
+
+
+class Feed:
+    """Batches of a table as they are, and as frames of a model's columns.
+
+    Attributes
+    ----------
+    schema : pyarrow.Schema
+        Of the batches.
+    text : bool
+        Whether all cells are text, as in CSV.
+    blank : Frame
+        The frame of a batch without rows.
+    n_rows : int
+        Rows so far.
+    """
+
+    def __init__(
+        self, reader: Reader, codec: TableCodec, *, text: bool, without: str | None = None
+    ) -> None:
+        self.schema, self.text, self.n_rows = reader.schema, text, 0
+        self._reader, self._codec = reader, codec
+        self._without = (
+            [] if without is None else [check_column(without, self.schema.names, "--label")]
+        )
+        self._known = codec.inverse_transform(np.zeros((1, codec.event_size)))
+        self._unobserved = [c.name for c in codec.modeled if c.kind.parts()]
+        self.blank = self.frame(pa.RecordBatch.from_pylist([], schema=reader.schema))
+
+    def __iter__(self) -> Iterator[tuple[pa.RecordBatch, Frame]]:
+        for batch in self._reader.batches():
+            frame = self._read(batch)
+            if self.n_rows == 0:
+                self._codec.transform(frame)  # refuses re-typed columns
+            self.n_rows += batch.num_rows
+            self._unobserved = [
+                name for name in self._unobserved if is_missing(frame.columns[name]).all()
+            ]
+            yield batch, self._extended(frame)
+
+    def frame(self, batch: pa.RecordBatch) -> Frame:
+        """Frame of a batch, and one row more."""
+        return self._extended(self._read(batch))
+
+    @property
+    def never_observed(self) -> list[str]:
+        """Modeled columns without a value so far."""
+        return self._unobserved if self.n_rows else []
+
+    def _read(self, batch: pa.RecordBatch) -> Frame:
+        table = pa.Table.from_batches([batch]).drop_columns(self._without)
+        if self.text:
+            for name, column in columns_of(table.column_names, self._codec).items():
+                place = table.column_names.index(name)
+                table = table.set_column(place, name, as_read_at_fit(table[name], column))
+        return self._codec.read(table)
+
+    def _extended(self, frame: Frame) -> Frame:
+        columns = {n: _extended(frame.columns[n], known) for n, known in self._known.items()}
+        return replace(frame, columns=columns, n_rows=frame.n_rows + 1)
+
+
+def open_feed(
+    path: str,
+    codec: TableCodec,
+    *,
+    format: str | None = None,
+    batch_rows: int,
+    without: str | None = None,
+) -> Feed:
+    """Open a file for a model to read.
+
+    Raises
+    ------
+    DataError, SchemaError
+        If it cannot be read, or lacks columns of the model.
+    """
+    text = format_of(path, format) in TEXT_FORMATS
+    reader = read_batches(path, format=format, batch_rows=batch_rows, text=text)
+    return Feed(reader, codec, text=text, without=without)
+
+
+def columns_of(names: Sequence[str], codec: TableCodec) -> dict[str, Column]:
+    """Fitted column of each name; by position if the model was fitted on an array."""
+    if codec.library == "numpy":
+        return dict(zip(names, codec.columns, strict=False))
+    return {column.name: column for column in codec.columns if column.name in names}
+
+
+def is_missing(raw: RawColumn) -> Bools:
+    """Which cells hold no value."""
+    if raw.storage == "text":
+        return np.array([value is None for value in raw.values], dtype=bool)
+    return np.isnan(raw.values)
+
+
+def _extended(raw: RawColumn, known: RawColumn) -> RawColumn:
+    if raw.storage == "text" and known.storage == "time":
+        moments = known.values.astype("datetime64[s]").astype(str).astype(object)
+        known = RawColumn(moments, "text", "String")
+    values, _ = as_storage(known, raw.storage, raw.dtype)
+    return replace(raw, values=np.concatenate([raw.values, values]))
+
+
+def as_read_at_fit(text: Any, column: Column) -> Any:
+    """Cells of CSV as they would be read if types were inferred, cell by cell."""
+    if isinstance(column.kind, Identifier):
+        return text
+    if column.storage != "text":
+        return cast_first(text, _NUMBERS if column.storage == "number" else _TIMES)
+    text = _without(text, set(NULL_WORDS) - set(getattr(column.kind, "names", ())))
+    spelling = _spelling(column.dtype)
+    return map_distinct(text, spelling) if spelling else text
+
+
+def cast_first(text: Any, types: Sequence[pa.DataType]) -> Any:
+    """Text as the first of some types that takes all cells, or as text; nulls for null words."""
+    trimmed = _without(pc.utf8_trim_whitespace(text), set(NULL_WORDS))
+    for kind in types:
+        try:
+            return trimmed.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+    return trimmed
+
+
+def _without(text: Any, words: set[str]) -> Any:
+    nothing = pc.is_in(text, pa.array(sorted(words), pa.string()))
+    return pc.if_else(nothing, pa.scalar(None, pa.string()), text)
+
+
+def _spelling(dtype: str) -> Callable[[str], str | None] | None:
+    """How names are spelled that were no text at fit."""
+    if "Int" in dtype or "Float" in dtype:
+        return spell_number
+    if dtype.startswith("Date"):
+        return _spell_moment
+    return _spell_time if dtype == "Time" else None
+
+
+def _spell_moment(cell: str) -> str | None:
+    seconds = parse_time(cell)
+    return cell if seconds is None else number_text(np.array([seconds]))[0]
+
+
+def _spell_time(cell: str) -> str:
+    try:
+        return str(time.fromisoformat(cell.strip()))
+    except ValueError:
+        return cell

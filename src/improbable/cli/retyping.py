@@ -1,0 +1,60 @@
+"""Columns of text given back the types that the model knows, where no cell is lost."""
+
+from typing import Any
+
+import pyarrow as pa
+
+from improbable.cli.feed import cast_first, columns_of
+from improbable.data.table import TableCodec
+
+
+class Retyping:
+    """Which columns of a stream can be cast from text, once all of it was seen.
+
+    Parameters
+    ----------
+    schema : pyarrow.Schema
+        Of the stream.
+    codec : TableCodec
+        What the columns were at fit.
+    wanted : bool
+        False leaves everything as it is.
+    """
+
+    def __init__(self, schema: pa.Schema, codec: TableCodec, *, wanted: bool) -> None:
+        known = columns_of(schema.names, codec).items() if wanted else ()
+        self._hopes = {name: _types(column.dtype) for name, column in known}
+
+    def see(self, batch: pa.RecordBatch) -> None:
+        """Give up the types that cannot hold the cells of a batch."""
+        for name, hopes in self._hopes.items():
+            while hopes and not _fits(batch.column(name), hopes[0]):
+                hopes.pop(0)
+
+    def schema(self, schema: pa.Schema) -> pa.Schema:
+        """Schema after casting."""
+        return pa.schema([f.with_type(self._type(f)) for f in schema])
+
+    def cast(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Batch after casting."""
+        schema = self.schema(batch.schema)
+        columns = [
+            column if column.type == field.type else cast_first(column, [field.type])
+            for column, field in zip(batch.columns, schema, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def _type(self, field: pa.Field) -> pa.DataType:
+        return next(iter(self._hopes.get(field.name, ())), field.type)
+
+
+def _types(dtype: str) -> list[pa.DataType]:
+    if "Int" in dtype:
+        return [pa.int64(), pa.float64()]
+    if "Float" in dtype:
+        return [pa.float64()]
+    return [pa.bool_()] if dtype == "Boolean" else []
+
+
+def _fits(text: Any, kind: pa.DataType) -> bool:
+    return bool(cast_first(text, [kind]).type == kind)

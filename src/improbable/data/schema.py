@@ -1,0 +1,227 @@
+"""What a table's columns are: overrides at fit, and whether a later table matches."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from improbable.data.columns import COLUMNS, ColumnKind, Constant, Count, Identifier
+from improbable.data.frames import Frame, RawColumn, Values, as_storage
+from improbable.data.inference import infer_kind
+from improbable.data.parts import Bools, Cells
+from improbable.errors import DataError, SchemaError
+
+NUMBER_LIKELIHOODS = ("normal", "normal_per_column", "normal_fixed", "student_t")
+COUNT_LIKELIHOODS = (*NUMBER_LIKELIHOODS, "poisson", "negative_binomial")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A fitted column: its name, its kind, and the type to give it back in."""
+
+    name: str
+    kind: ColumnKind
+    dtype: str
+    storage: str
+
+    def read(self, raw: RawColumn) -> tuple[Values, Bools]:
+        """Values in the storage the kind takes, and which could not be read so."""
+        return as_storage(raw, self.storage, self.dtype)
+
+    def cells(self, raw: RawColumn, n_rows: int) -> Cells:
+        """Encoded cells; one that cannot be read counts as never seen in `n_rows` rows."""
+        values, unreadable = self.read(raw)
+        cells = self.kind.transform(values)
+        if not unreadable.any():
+            return cells
+        return replace(
+            cells,
+            offset=np.where(unreadable, -np.log(n_rows + 1.0), cells.offset),
+            missing=cells.missing & ~unreadable,
+            unseen=cells.unseen | unreadable,
+        )
+
+    def changed(self, raw: RawColumn, cells: Cells) -> list[str]:
+        """A note in a list if the column came in another type that makes nothing known of it."""
+        present = ~cells.missing
+        if raw.storage in _storages(self.dtype) or isinstance(self.kind, Constant):
+            return []
+        if not present.any() or not cells.unseen[present].all():
+            return []
+        return [f"{self.name} ({_short(self.dtype)} at fit, {_short(raw.dtype)} now)"]
+
+
+def _storages(dtype: str) -> tuple[str, ...]:
+    """Storages that values of a type come in."""
+    if dtype == "Boolean":
+        return ("text", "number")
+    if dtype.startswith("Date"):
+        return ("time",)
+    numeric = "Int" in dtype or "Float" in dtype or dtype.startswith("Duration")
+    return ("number",) if numeric else ("text",)
+
+
+def _short(dtype: str) -> str:
+    return dtype.split("(")[0]
+
+
+def as_kind(kind: Any) -> ColumnKind:
+    """Column kind of a kind, its class, or its name."""
+    if isinstance(kind, str) and kind in COLUMNS:
+        kind = COLUMNS[kind]
+    if isinstance(kind, type) and kind in COLUMNS.values():
+        kind = kind()
+    if type(kind) not in COLUMNS.values():
+        raise DataError(
+            f"{kind!r} is not a column kind. Use one of {', '.join(sorted(COLUMNS))}, "
+            f"as a name or as an object such as Count()."
+        )
+    if hasattr(kind, "likelihood"):
+        _check_likelihood(kind.likelihood, _likelihoods_of(kind))
+    chosen: ColumnKind = kind
+    return chosen
+
+
+def _likelihoods_of(kind: ColumnKind) -> tuple[str, ...]:
+    if not hasattr(kind, "likelihood"):
+        return ()
+    return COUNT_LIKELIHOODS if isinstance(kind, Count) else NUMBER_LIKELIHOODS
+
+
+def _check_likelihood(likelihood: str, allowed: tuple[str, ...]) -> None:
+    if likelihood not in allowed:
+        raise DataError(
+            f"{likelihood!r} is not a likelihood of such columns. Use one of "
+            f"{', '.join(allowed)}, or 'auto'."
+        )
+
+
+def named_kinds(kinds: Any, frame: Frame) -> dict[str, ColumnKind]:
+    """Kinds that override inference, by the names of a table."""
+    if kinds is None:
+        return {}
+    if not isinstance(kinds, Mapping):
+        raise DataError("columns must map names to kinds, for instance {'age': Count()}.")
+    chosen = {_key(name, frame): as_kind(kind) for name, kind in kinds.items()}
+    _check_known(chosen, frame, "columns")
+    return chosen
+
+
+def named_likelihoods(likelihood: Any, frame: Frame) -> dict[str, str]:
+    """Likelihoods that override "normal", by the names of a table."""
+    if isinstance(likelihood, Mapping):
+        chosen = {_key(name, frame): str(value) for name, value in likelihood.items()}
+        _check_known(chosen, frame, "likelihood")
+    else:
+        chosen = dict.fromkeys(frame.columns, str(likelihood))
+    chosen = {name: value for name, value in chosen.items() if value != "auto"}
+    for value in chosen.values():
+        _check_likelihood(value, COUNT_LIKELIHOODS)
+    return chosen
+
+
+def _key(name: Any, frame: Frame) -> str:
+    return f"x{name}" if isinstance(name, Integral) and not frame.named else str(name)
+
+
+def _check_known(chosen: Mapping[str, Any], frame: Frame, what: str) -> None:
+    unknown = [name for name in chosen if name not in frame.columns]
+    if unknown:
+        near = {n: get_close_matches(n, list(frame.columns), 1) for n in unknown}
+        hints = ", ".join(f"{n}{f' (did you mean {m[0]}?)' if m else ''}" for n, m in near.items())
+        raise SchemaError(f"{what} names columns that the table does not have: {hints}.")
+
+
+def fit_column(
+    name: str,
+    raw: RawColumn,
+    kind: ColumnKind | None,
+    likelihood: str | None,
+    *,
+    named: bool,
+    by_name: bool,
+) -> Column:
+    """Fitted column of a table.
+
+    Parameters
+    ----------
+    name, raw : str, RawColumn
+        The column.
+    kind : ColumnKind, optional
+        Inferred when absent.
+    likelihood : str, optional
+        In place of the kind's own.
+    named : bool
+        Whether the table came with column names.
+    by_name : bool
+        Whether the likelihood was said of this column rather than of all; then
+        it must suit the kind, and wins over one the kind was given.
+
+    Raises
+    ------
+    DataError
+        If the column cannot be of the kind, or the kind not have the likelihood.
+    """
+    kind = kind or infer_kind(raw, named=named)
+    values, unreadable = as_storage(raw, kind.storage, raw.dtype)
+    if unreadable.any():
+        example = raw.values[unreadable][0]
+        raise DataError(
+            f"Column {name!r} cannot be read as {kind.storage}: {example!r}. "
+            f"Clean it, or choose another kind for it with columns={{{name!r}: ...}}."
+        )
+    empty = all(v is None or v != v for v in values)
+    if empty and not isinstance(kind, Constant | Identifier):
+        raise DataError(f"Column {name!r} has no value at all. Leave its kind to be inferred.")
+    try:
+        kind = _with_likelihood(kind, likelihood, by_name=by_name)
+        return Column(name, kind.fit(values), raw.dtype, kind.storage)
+    except DataError as error:
+        raise DataError(f"Column {name!r}: {error}") from error
+
+
+def _with_likelihood(kind: ColumnKind, likelihood: str | None, *, by_name: bool) -> ColumnKind:
+    allowed = _likelihoods_of(kind)
+    if likelihood is None:
+        return kind
+    if by_name and not allowed:
+        raise DataError(
+            f"A {type(kind).__name__} column has one likelihood only. Leave out {likelihood!r}."
+        )
+    if by_name:
+        _check_likelihood(likelihood, allowed)
+    if likelihood in allowed and (by_name or getattr(kind, "likelihood", "") == "normal"):
+        return replace(kind, likelihood=likelihood)  # type: ignore[type-var]
+    return kind
+
+
+def check_names(columns: tuple[Column, ...], frame: Frame, n_rows: int) -> None:
+    """Refuse a table that lacks columns; say which others changed their type."""
+    known = [c.name for c in columns]
+    missing = [n for n in known if n not in frame.columns]
+    if not missing:
+        return
+    extra = [n for n in frame.columns if n not in known]
+    retyped: list[str] = []
+    for column in columns:
+        if column.name in frame.columns:
+            raw = frame.columns[column.name]
+            retyped += column.changed(raw, column.cells(raw, n_rows))
+    near = {n: get_close_matches(n, extra or list(frame.columns), 1, 0.5) for n in missing}
+    hints = [f"{n} (nearest: {near[n][0]})" if near[n] else n for n in missing]
+    raise schema_error(missing=hints, extra=extra, retyped=retyped)
+
+
+def schema_error(
+    *, missing: list[str] | None = None, extra: list[str] | None = None, retyped: list[str]
+) -> SchemaError:
+    """The difference between a table and the columns seen at fit, in words."""
+    lines = ["The table does not match the columns seen at fit."]
+    for label, notes in (("missing", missing), ("extra", extra), ("re-typed", retyped)):
+        if notes:
+            lines.append(f"  {label + ':':<9} {', '.join(notes)}")
+    lines.append("Rename or convert these columns, or fit again on a table like this one.")
+    return SchemaError("\n".join(lines))

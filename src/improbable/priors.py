@@ -1,0 +1,123 @@
+"""p(z): what a place in latent space is compared with when rows are scored.
+
+Training uses the standard Normal, whose KL term keeps the latent space
+continuous. For scoring, the prior that makes the evidence highest for given
+networks is the aggregated posterior, the mean of q(z given x) over training
+rows (Tomczak and Welling, "VAE with a VampPrior", 2018): it knows where in
+latent space the training rows lie, and where none do.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal, kl_divergence
+
+KERNEL_SCALE = 0.7
+SMALLEST_SCALE = 0.02
+
+
+@runtime_checkable
+class Prior(Protocol):
+    """What every prior offers."""
+
+    def kl(self, posterior: "Independent[Normal]") -> Tensor:
+        """KL(q to p), or an upper bound of it: nats, shape (n_members, n)."""
+        ...
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log p(z), shape (n_members, ...), for z of shape (n_members, ..., latent_dim)."""
+        ...
+
+    def sample(self, member: int, noise: Tensor, uniform: Tensor) -> Tensor:
+        """Draws of z of one member, shape (n, latent_dim), from noise of that shape and uniform (n,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class StandardNormal:
+    """Independent standard Normal dimensions."""
+
+    latent_dim: int
+
+    def kl(self, posterior: "Independent[Normal]") -> Tensor:
+        """Closed form: half the sum of loc^2 + scale^2 - 1 - 2 log scale."""
+        zero = torch.zeros(
+            self.latent_dim, dtype=posterior.mean.dtype, device=posterior.mean.device
+        )
+        standard = Independent(Normal(zero, torch.ones_like(zero), validate_args=False), 1)
+        divergence: Tensor = kl_divergence(posterior, standard)
+        return divergence
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density, nats."""
+        return -0.5 * ((z**2).sum(-1) + self.latent_dim * math.log(2.0 * math.pi))
+
+    def sample(self, member: int, noise: Tensor, uniform: Tensor) -> Tensor:
+        """The noise itself."""
+        return noise
+
+
+@dataclass(frozen=True)
+class AggregatedPosterior:
+    r"""Mixture of the posteriors of training rows, equally weighted.
+
+    .. math:: p(z) = \tfrac1M \sum_i N(z; \mu_i, \mathrm{diag}(t_i^2))
+
+    Attributes
+    ----------
+    loc, scale : Tensor of shape (n_members, M, latent_dim)
+        Means, and standard deviations of the kernels.
+    """
+
+    loc: Tensor
+    scale: Tensor
+
+    @cached_property
+    def _linear(self) -> tuple[Tensor, Tensor]:
+        """Weights and constants that make log N(z; mu_i, t_i) linear in (z, z^2)."""
+        precision = self.scale**-2
+        weights = torch.cat([self.loc * precision, -0.5 * precision], dim=-1).mT.contiguous()
+        constant = -0.5 * (self.loc**2 * precision).sum(-1) - self.scale.log().sum(-1)
+        return weights, constant.unsqueeze(1) - math.log(self.loc.shape[1])
+
+    def kl(self, posterior: "Independent[Normal]") -> Tensor:
+        r"""Upper bound of the KL divergence from the mixture, in closed form.
+
+        .. math:: \mathrm{KL}(q \| p) \le -\log \tfrac1M \sum_i e^{-\mathrm{KL}(q \| N_i)}
+
+        Hershey and Olsen, "Approximating the Kullback Leibler divergence
+        between Gaussian mixture models", 2007, eq. 20, with one component in q.
+        """
+        loc, scale = posterior.mean, posterior.stddev
+        weights, constant = self._linear
+        crossed = torch.baddbmm(constant, torch.cat([loc, loc**2 + scale**2], dim=-1), weights)
+        entropy = 0.5 * loc.shape[-1] + scale.log().sum(-1)
+        return -torch.logsumexp(crossed, dim=-1) - entropy
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density of the mixture, nats."""
+        weights, constant = self._linear
+        flat = z.flatten(1, -2)
+        density = torch.baddbmm(constant, torch.cat([flat, flat**2], dim=-1), weights)
+        found = torch.logsumexp(density, dim=-1) - 0.5 * z.shape[-1] * math.log(2.0 * math.pi)
+        return found.reshape(z.shape[:-1])
+
+    def sample(self, member: int, noise: Tensor, uniform: Tensor) -> Tensor:
+        """A kernel chosen by `uniform`, moved and stretched by `noise`."""
+        size = self.loc.shape[1]
+        chosen = (uniform * size).long().clamp(max=size - 1)
+        return self.loc[member, chosen] + self.scale[member, chosen] * noise
+
+
+def aggregated_posterior(posterior: "Independent[Normal]") -> AggregatedPosterior:
+    """Prior made of the posteriors of training rows, shape (n_members, M).
+
+    Kernels are `KERNEL_SCALE` as wide as the posteriors: a sum of full-width
+    posteriors is smoother than the distribution of their means.
+    """
+    scale = (KERNEL_SCALE * posterior.stddev).clamp(min=SMALLEST_SCALE)
+    return AggregatedPosterior(posterior.mean.contiguous(), scale.contiguous())

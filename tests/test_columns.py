@@ -1,0 +1,382 @@
+"""Column kinds: round trips, masks, values never seen, JSON, error text."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from improbable.data.columns import (
+    COLUMNS,
+    Binary,
+    Categorical,
+    ColumnKind,
+    Constant,
+    Count,
+    Cyclic,
+    Datetime,
+    Identifier,
+    Positive,
+    Real,
+    kind_from_json,
+    kind_name,
+    kind_to_json,
+)
+from improbable.errors import DataError
+
+FUZZ = settings(max_examples=40, deadline=None)
+EXTREMES = [0.0, -0.0, 1.0, 5e-324, 1e-300, 1e150, -1e150, 1e308, -1e308, np.inf, -np.inf, np.nan]
+STRANGER = "never seen 馬"
+
+
+def lists(elements, *extra):
+    """Arrays of 2 to 30 values, duplicates made likely by drawing from a small pool as well."""
+    pool = st.lists(st.one_of(elements, *extra), min_size=1, max_size=4)
+    return pool.flatmap(
+        lambda some: st.lists(st.one_of(st.sampled_from(some), elements), min_size=2, max_size=30)
+    )
+
+
+def numbers(**bounds):
+    scales = st.sampled_from([1e-12, 1e-3, 1.0, 1e6, 1e12])
+    cells = lists(st.floats(allow_nan=False, allow_infinity=False, width=32, **bounds))
+    return st.builds(lambda values, scale: np.array(values, dtype=float) * scale, cells, scales)
+
+
+def texts(alphabet="abc "):
+    return lists(st.text(alphabet, max_size=3)).map(lambda v: np.array(v, dtype=object))
+
+
+def close(found, wanted):
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9 * np.abs(wanted).max(initial=0.0))
+
+
+def relatively_close(found, wanted):
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12 * np.abs(wanted).max())
+
+
+def same_moment(found, wanted):
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+
+
+def same_angle(found, wanted):
+    assert ((found >= -3.0) & (found < 21.0)).all()
+    turns = (found - wanted) / 24.0
+    np.testing.assert_allclose(turns, np.round(turns), rtol=0, atol=1e-8)
+
+
+def same(found, wanted):
+    assert list(found) == list(wanted)
+
+
+# One line a kind: name, kind, values it must give back, and how nearly.
+KIND_CASES = [
+    ("real", Real(), numbers(min_value=-1e6, max_value=1e6), close),
+    ("real t", Real("student_t"), numbers(min_value=-1e6, max_value=1e6), close),
+    ("positive", Positive(), numbers(min_value=2**-20, max_value=1e6), relatively_close),
+    ("count", Count(), lists(st.integers(0, 10**6)).map(lambda v: np.array(v, float)), same),
+    (
+        "count p",
+        Count("poisson"),
+        lists(st.integers(0, 99)).map(lambda v: np.array(v, float)),
+        same,
+    ),
+    (
+        "cyclic",
+        Cyclic(24.0, -3.0),
+        lists(st.floats(-1e4, 1e4)).map(lambda v: np.array(v, float)),
+        same_angle,
+    ),
+    ("binary", Binary(), lists(st.sampled_from("ab")).map(lambda v: np.array(v, object)), same),
+    ("categorical", Categorical(), texts(), same),
+    (
+        "constant",
+        Constant(),
+        st.integers(1, 9).map(lambda n: np.array(["only"] * n, object)),
+        same,
+    ),
+    (
+        "datetime",
+        Datetime(),
+        lists(st.floats(0, 4e9)).map(lambda v: np.array(v, float)),
+        same_moment,
+    ),
+]
+by_kind = pytest.mark.parametrize(
+    ("kind", "values", "alike"), [c[1:] for c in KIND_CASES], ids=[c[0] for c in KIND_CASES]
+)
+
+
+def nothing(kind):
+    return None if kind.storage == "text" else np.nan
+
+
+def with_missing(kind, values, data):
+    holes = np.array(data.draw(st.lists(st.booleans(), min_size=len(values) + 1)))[: len(values)]
+    out = np.append(values, values[:1])
+    out[: len(holes)][holes] = nothing(kind)
+    return out, np.append(holes, False)
+
+
+def assert_sound(kind, cells, n):
+    """Shapes agree with the parts, and nothing encoded is NaN or infinite."""
+    parts = kind.parts()
+    assert cells.values.shape == (n, sum(part.width for part in parts))
+    assert cells.observed.shape == (n, len(parts))
+    assert np.isfinite(cells.values).all()
+    assert np.isfinite(cells.offset).all()
+    assert (cells.offset <= 0.0).all()
+    assert not (cells.missing & (cells.unseen | cells.out_of_range)).any()
+    starts = np.cumsum([0, *(part.width for part in parts)])
+    for p, part in enumerate(parts):
+        hidden = cells.values[~cells.observed[:, p], starts[p] : starts[p] + part.width]
+        assert (hidden == 0.0).all()
+
+
+def test_every_kind_has_a_case():
+    assert {type(case[1]) for case in KIND_CASES} == set(COLUMNS.values()) - {Identifier}
+
+
+@by_kind
+@FUZZ
+@given(data=st.data())
+def test_round_trip(kind, values, alike, data):
+    column = data.draw(values)
+    fitted = kind.fit(column)
+    assert isinstance(fitted, ColumnKind)
+    cells = fitted.transform(column)
+    assert_sound(fitted, cells, len(column))
+    assert not (cells.missing | cells.unseen | cells.out_of_range).any()
+    assert cells.observed[:, :1].all()
+    alike(fitted.inverse_transform(cells.values), column)
+
+
+@by_kind
+@FUZZ
+@given(data=st.data())
+def test_missing_cells_are_masked_and_teach_nothing(kind, values, alike, data):
+    column, holes = with_missing(kind, data.draw(values), data)
+    fitted = kind.fit(column)
+    assert fitted == kind.fit(column[~holes])
+    cells = fitted.transform(column)
+    assert_sound(fitted, cells, len(column))
+    np.testing.assert_array_equal(cells.missing, holes)
+    assert not cells.observed[holes].any()
+    assert (cells.values[holes] == 0.0).all()
+    assert (cells.offset[holes] == 0.0).all()
+
+
+@by_kind
+@FUZZ
+@given(data=st.data())
+def test_json_round_trip(kind, values, alike, data):
+    column = data.draw(values)
+    fitted = kind.fit(column)
+    stored = json.loads(json.dumps(kind_to_json(fitted), allow_nan=False))
+    again = kind_from_json(stored)
+    assert again == fitted
+    assert stored["kind"] == kind_name(again)
+    np.testing.assert_array_equal(
+        again.transform(column).values, fitted.transform(column).values, strict=True
+    )
+
+
+@pytest.mark.parametrize("kind", [Real(), Real("student_t"), Positive(), Count(), Cyclic()])
+@FUZZ
+@given(st.lists(st.one_of(st.sampled_from(EXTREMES), st.floats()), min_size=1, max_size=30))
+def test_extremes_stay_finite(kind, values):
+    column = np.array(values)
+    if not np.isfinite(column).any():
+        column = np.append(column, 2.0)
+    fitted = kind.fit(column)
+    probe = np.append(column, EXTREMES)
+    cells = fitted.transform(probe)
+    assert_sound(fitted, cells, len(probe))
+    assert np.isfinite(fitted.inverse_transform(cells.values)).all()
+    assert kind_from_json(json.loads(json.dumps(kind_to_json(fitted), allow_nan=False))) == fitted
+
+
+@pytest.mark.parametrize("kind", [Real(), Positive(), Count()])
+@FUZZ
+@given(data=st.data())
+def test_unit_changes_nothing(kind, data):
+    whole = st.integers(0, 10**6) if isinstance(kind, Count) else st.floats(-1e3, 1e6, width=32)
+    column = np.array(data.draw(lists(whole)), dtype=float)
+    assume(np.ptp(column) > 0.0 and column.max() > 0.0)
+    probe = np.append(column, [0.0, 1.0, 7.0, 1e5, -1e5])
+    small, large = kind.fit(column), kind.fit(column * 1000.0)
+    one, other = small.transform(probe), large.transform(probe * 1000.0)
+    np.testing.assert_allclose(one.values, other.values, rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(one.observed, other.observed)
+    for part, twin in zip(small.parts(), large.parts(), strict=True):
+        assert part.floor == pytest.approx(twin.floor, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Real(), Positive(), Count(), Datetime()])
+@FUZZ
+@given(data=st.data())
+def test_beyond_the_range_encoding_is_monotone(kind, data):
+    column = np.array(data.draw(lists(st.integers(0, 1000))), dtype=float)
+    fitted = kind.fit(column)
+    place = 0 if isinstance(kind, Datetime) else -1
+    step = np.ptp(column) or abs(column.max()) or 1.0
+    steps = np.concatenate([np.logspace(-1, 6, 20), np.logspace(10, 300, 20), [np.inf]])
+    for edge, sign in ((column.max(), 1.0), (column.min(), -1.0)):
+        cells = fitted.transform(edge + sign * step * steps)
+        assert cells.out_of_range.all()
+        sizes = sign * cells.values[:, place]
+        assert (np.diff(sizes[:20]) > 0.0).all(), "strictly worse, short of the ceiling"
+        assert (np.diff(sizes) >= 0.0).all()
+
+
+@FUZZ
+@given(texts("abcdefgh"), st.integers(1, 5))
+def test_rare_names_share_a_bucket(values, most):
+    fitted = Categorical(max_categories=most).fit(values)
+    (part,) = fitted.parts()
+    assert part.width == min(most, len(set(values)))
+    names = np.array(fitted.names, dtype=object)
+    cells = fitted.transform(names)
+    slots = cells.values.argmax(axis=1)
+    assert (cells.values.sum(axis=1) == 1.0).all()
+    bucket = slots == part.width - 1
+    assert np.exp(cells.offset[bucket]).sum() == pytest.approx(1.0)
+    assert (cells.offset[~bucket] == 0.0).all()
+    counts = Counter(values)
+    assert [counts[n] for n in names] == sorted(counts.values(), reverse=True)
+    share = np.array([counts[n] for n in names[bucket]]) / sum(counts[n] for n in names[bucket])
+    np.testing.assert_allclose(np.exp(cells.offset[bucket]), share)
+    assert not cells.unseen.any()
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "stranger"),
+    [
+        (Binary(), ["a", "b", None, "a"], STRANGER),
+        (Binary(), ["a", "a", "a"], STRANGER),
+        (Categorical(), ["a", "b", "c", None], STRANGER),
+        (Categorical(max_categories=2), ["b", "b", "a"], STRANGER),
+        (Categorical(), ["a", "a", "a"], STRANGER),
+        (Constant(), ["a", "a", None, "a"], STRANGER),
+        (Cyclic(), [1.0, 2.0, np.nan, 3.0], np.inf),
+        (Cyclic(), [1.0, 2.0, 3.0], -np.inf),
+        (Count("poisson"), [1.0, 2.0, np.nan, 0.0], -1.0),
+        (Count("negative_binomial"), [1.0, 2.0, 0.0], -np.inf),
+    ],
+)
+def test_values_never_seen_are_hidden_and_cost_the_rule_of_succession(kind, values, stranger):
+    dtype = object if kind.storage == "text" else float
+    fitted = kind.fit(np.array(values, dtype=dtype))
+    cells = fitted.transform(np.array([stranger, values[0], nothing(kind)], dtype=dtype))
+    assert_sound(fitted, cells, 3)
+    assert cells.offset[0] == pytest.approx(-np.log(3 + 1))
+    assert cells.unseen.tolist() == [True, False, False]
+    assert cells.missing.tolist() == [False, False, True]
+    assert not cells.observed[[0, 2]].any()
+    assert cells.offset[2] == 0.0
+
+
+def test_constant_without_any_value_is_surprised_by_every_value():
+    fitted = Constant().fit(np.array([None, None], dtype=object))
+    cells = fitted.transform(np.array([None, "a"], dtype=object))
+    assert cells.missing.tolist() == [True, False]
+    assert cells.unseen.tolist() == [False, True]
+
+
+def test_identifier_takes_no_part():
+    fitted = Identifier().fit(np.array(["a", "b"], dtype=object))
+    cells = fitted.transform(np.array(["c", None], dtype=object))
+    assert fitted.parts() == ()
+    assert cells.values.shape == (2, 0)
+    assert not (cells.missing | cells.unseen).any()
+    assert fitted.inverse_transform(cells.values).tolist() == [None, None]
+
+
+def test_binary_encodes_the_second_name_as_one():
+    fitted = Binary().fit(np.array(["yes", "no", "no"], dtype=object))
+    assert fitted.transform(np.array(["yes", "no"], dtype=object)).values.tolist() == [[1.0], [0]]
+    assert fitted.n_seen == 3
+
+
+def test_cyclic_sees_a_full_turn_as_no_change():
+    fitted = Cyclic(period=24.0).fit(np.arange(24.0))
+    hours = np.array([0.0, 6.0, 23.5, 12.0])
+    near, far = fitted.transform(hours), fitted.transform(hours + 24e6)
+    np.testing.assert_allclose(near.values, far.values, atol=1e-7)
+    np.testing.assert_allclose(near.values[1], [0.0, 1.0], atol=1e-12)
+    assert fitted.inverse_transform(fitted.transform(np.array([24.0])).values).tolist() == [0.0]
+
+
+def test_datetime_learns_the_cycles_that_training_spans():
+    hour, day = 3600.0, 86_400.0
+    assert Datetime().fit(np.arange(10) * hour).cycles == ()
+    assert Datetime().fit(np.arange(30) * hour).cycles == ("day",)
+    assert Datetime().fit(np.arange(300) * hour).cycles == ("day", "week")
+    assert Datetime().fit(np.arange(800) * day).cycles == ("week", "year")
+    kind = Datetime().fit(np.arange(300) * hour)
+    cells = kind.transform(np.array([5 * hour, 5 * hour + 7 * day, np.nan]))
+    np.testing.assert_allclose(cells.values[0, 1:], cells.values[1, 1:], atol=1e-9)
+    assert cells.values[0, 0] < cells.values[1, 0]
+    assert cells.observed.tolist() == [[True] * 3, [True] * 3, [False] * 3]
+
+
+def test_datetime_tells_moments_of_a_short_span_apart():
+    start = 1.7e9
+    kind = Datetime().fit(start + np.array([0.0, 0.5, 1.0]))
+    values = kind.transform(start + np.array([0.0, 0.5, 1.0])).values
+    assert values[:, 0].std() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (Binary(), np.array(["a", "b", "c"], dtype=object), "has 3. Use Categorical"),
+        (Constant(), np.array(["a", "b"], dtype=object), "one value, this one has 2"),
+        (Cyclic(period=0.0), np.arange(3.0), "needs a period above 0"),
+        (Cyclic(period=-1.0), np.arange(3.0), "needs a period above 0"),
+        (Cyclic(period=np.inf), np.arange(3.0), "needs a period above 0"),
+        (Cyclic(start=np.nan), np.arange(3.0), "finite"),
+        (Categorical(max_categories=0), np.array(["a"], dtype=object), "needs 1 or more"),
+        (Count("poisson"), np.array([1.0, -1.0]), "whole numbers from 0 up"),
+        (Count("negative_binomial"), np.array([1.0, 1.5]), "whole numbers from 0 up"),
+        (Real(), np.array([np.inf, np.nan]), "no finite value"),
+    ],
+)
+def test_refusals_say_what_to_do(kind, values, message):
+    with pytest.raises(DataError, match=message):
+        kind.fit(values)
+
+
+@pytest.mark.parametrize(
+    "kind", [Real(), Positive(), Count(), Count("poisson"), Datetime(), Binary(), Categorical()]
+)
+def test_not_fitted(kind):
+    values = np.array(["a"], dtype=object) if kind.storage == "text" else np.zeros(1)
+    with pytest.raises(DataError, match="Call `fit`"):
+        kind.transform(values)
+    with pytest.raises(DataError, match="Call `fit`"):
+        kind.inverse_transform(np.zeros((1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"encoding": {"scale": 0.0}}, DataError),
+        ({"encoding": {"scale": -1.0}}, DataError),
+        ({"encoding": {"scale": 1.0, "loc": float("nan")}}, DataError),
+        ({"encoding": {"scale": 1.0, "high": float("inf")}}, DataError),
+        ({"encoding": {"scale": "wide"}}, ValueError),
+        ({"kind": "categorical", "names": ["a"], "counts": []}, DataError),
+    ],
+)
+def test_damaged_json_is_refused(change, error):
+    with pytest.raises(error):
+        kind_from_json({"kind": "real", **change})
+
+
+def test_json_counts_are_never_below_one():
+    kind = kind_from_json({"kind": "categorical", "names": ["a", "b"], "counts": [0, -3]})
+    assert kind.counts == (1, 1)
+    assert np.isfinite(kind.transform(np.array(["a", "b"], dtype=object)).offset).all()

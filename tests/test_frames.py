@@ -1,0 +1,395 @@
+"""Any table to plain columns and back; text to numbers, truth values and moments."""
+
+import datetime as dt
+import decimal
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
+from polars.testing import assert_frame_equal as assert_polars_equal
+
+from improbable.data.frames import RawColumn, as_storage, read_frame, write_frame
+from improbable.data.texts import number_text, parse_number, parse_time, plain_words, time_text
+from improbable.errors import DataError
+
+FUZZ = settings(max_examples=40, deadline=None)
+MOMENT = dt.datetime(2024, 2, 29, 23, 59, 58, 123456)
+
+
+def back(data):
+    frame = read_frame(data)
+    return write_frame(frame.columns, frame.library)
+
+
+def text(*values):
+    out = np.empty(len(values), dtype=object)
+    out[:] = values
+    return out
+
+
+PANDAS = pd.DataFrame(
+    {
+        **{f"i{b}": np.array([1, -2, 3], dtype=f"int{b}") for b in (8, 16, 32, 64)},
+        **{f"u{b}": np.array([1, 2, 2**b - 1 if b < 64 else 9], f"uint{b}") for b in (8, 32, 64)},
+        "f32": np.array([0.1, np.nan, -1e30], dtype="float32"),
+        "f64": [0.1, np.nan, -1e300],
+        "bool": [True, False, True],
+        "text": ["a", None, "žluťoučký 馬"],
+        "category": pd.Categorical(["low", "high", None]),
+        **{
+            f"t_{unit}": np.array(["2024-01-01T01:02:03", "NaT", "1969-07-20"], f"M8[{unit}]")
+            for unit in ("s", "ms", "us", "ns")
+        },
+        "zone": pd.to_datetime(["2024-01-01", "2024-07-01", None]).tz_localize("Europe/Prague"),
+    }
+)
+POLARS = pl.DataFrame(
+    {
+        **{t.__name__: pl.Series([1, None, 3], dtype=t) for t in (pl.Int8, pl.Int64, pl.UInt32)},
+        "f32": pl.Series([0.5, None, 1e30], dtype=pl.Float32),
+        "bool": [True, None, False],
+        "text": ["a", None, ""],
+        "category": pl.Series(["x", None, "y"], dtype=pl.Categorical),
+        "date": [dt.date(2024, 2, 29), None, dt.date(1900, 1, 1)],
+        "us": [MOMENT, None, MOMENT],
+        "ms": pl.Series([dt.datetime(2024, 1, 1), None, None], dtype=pl.Datetime("ms")),
+        "zone": pl.Series([MOMENT, None, MOMENT]).dt.replace_time_zone("Asia/Tokyo"),
+        "span": [dt.timedelta(days=1), None, dt.timedelta(microseconds=-1)],
+    }
+)
+
+
+def test_pandas_round_trip_keeps_values_types_and_order():
+    assert_frame_equal(back(PANDAS), PANDAS)
+
+
+def test_polars_round_trip_keeps_values_types_and_order():
+    assert_polars_equal(back(POLARS), POLARS)
+    assert_polars_equal(back(POLARS.lazy()), POLARS)
+
+
+def test_arrow_round_trip_keeps_values_types_and_order():
+    table = (
+        POLARS.drop("category")
+        .to_arrow()
+        .cast(
+            pa.schema(
+                [
+                    f.with_type(pa.string()) if f.type == pa.large_string() else f
+                    for f in POLARS.drop("category").to_arrow().schema
+                ]
+            )
+        )
+    )
+    chunked = pa.concat_tables([table.slice(0, 1), table.slice(1)])
+    assert read_frame(chunked).library == "pyarrow"
+    assert back(chunked).equals(table)
+    assert back(table.to_batches()[0]).equals(table)
+    empty = read_frame(table.slice(0, 0))
+    assert empty.n_rows == 0
+    assert [c.storage for c in empty.columns.values()] == [
+        c.storage for c in read_frame(table).columns.values()
+    ]
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([[1.5, np.nan], [-np.inf, 2.0]]),
+        np.array([[1, 2], [3, 4]]),
+        np.array([[1.5, "a"], [None, "b"]], dtype=object),
+        np.array([[1.5, "1"], [2.5, "b"]], dtype=object),
+        np.array([[True, "a"], [None, None]], dtype=object),
+    ],
+)
+def test_arrays_come_back(array):
+    frame = read_frame(array)
+    assert frame.library == "numpy"
+    assert not frame.named
+    assert list(frame.columns) == ["x0", "x1"]
+    found = back(array)
+    assert [type(v) for v in found[0]] == [type(v) for v in array.astype(found.dtype)[0]]
+    np.testing.assert_array_equal(found, array)
+
+
+def test_narrow_arrays_are_read_as_float64():
+    frame = read_frame(np.array([[1, 250]], dtype=np.uint8))
+    assert [c.values.dtype for c in frame.columns.values()] == [np.float64] * 2
+    truth = read_frame(np.array([[True, False]])).columns
+    assert {c.dtype for c in truth.values()} == {"Boolean"}
+    assert back(np.array([[True, False]])).tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize("unit", ["D", "s", "ns"])
+def test_arrays_of_moments_and_durations(unit):
+    moments = np.array([["2024-01-01"], ["NaT"]], dtype=f"M8[{unit}]")
+    column = read_frame(moments).columns["x0"]
+    assert column.storage == "time"
+    np.testing.assert_array_equal(column.values, [1704067200.0, np.nan])
+    spans = read_frame(np.array([[86400], ["NaT"]], dtype="m8[s]")).columns["x0"]
+    np.testing.assert_array_equal(spans.values, [86400.0, np.nan])
+    assert spans.storage == "number"
+
+
+def test_list_of_rows_keeps_numbers_beside_text():
+    frame = read_frame([[1.5, "a", True], [2, "2", None]])
+    assert [c.storage for c in frame.columns.values()] == ["number", "text", "text"]
+    assert [c.dtype for c in frame.columns.values()] == ["Float64", "String", "Boolean"]
+    assert read_frame([[1, 2], [3, 4]]).columns["x1"].values.tolist() == [2.0, 4.0]
+    assert read_frame(((1, None), (3, 4))).columns["x1"].storage == "number"
+
+
+def test_list_of_dicts():
+    frame = read_frame([{"a": 1, "b": "x"}, {"c": 2.5, "a": None}, {"a": 3}])
+    assert list(frame.columns) == ["a", "b", "c"]
+    np.testing.assert_array_equal(frame.columns["a"].values, [1.0, np.nan, 3.0])
+    assert frame.columns["b"].values.tolist() == ["x", None, None]
+    np.testing.assert_array_equal(frame.columns["c"].values, [np.nan, 2.5, np.nan])
+    assert frame.named
+    mixed = read_frame([{"a": 1}, {"a": "x"}, {"a": None}])
+    assert mixed.columns["a"].values.tolist() == ["1", "x", None]
+    with pytest.raises(DataError, match="one dict for each row"):
+        read_frame([{"a": 1}, 3])
+
+
+@pytest.mark.parametrize(
+    ("cells", "storage", "expected"),
+    [
+        ([1, 2.5, None], "number", [1.0, 2.5, np.nan]),
+        ([1, pd.NA, True], "number", [1.0, np.nan, 1.0]),
+        ([decimal.Decimal("1.5"), None], "number", [1.5, np.nan]),
+        ([10**400, -(10**400), 1], "number", [np.inf, -np.inf, 1.0]),
+        ([1, "a", None], "text", ["1", "a", None]),
+        (["a", pd.NaT, float("nan")], "text", ["a", None, None]),
+        ([True, None, np.False_], "text", ["True", None, "False"]),
+        ([None, None], "text", [None, None]),
+        ([b"x", 1], "text", ["b'x'", "1"]),
+    ],
+)
+def test_object_columns(cells, storage, expected):
+    for data in (pd.DataFrame({"a": text(*cells)}), text(*cells)[:, None]):
+        (column,) = read_frame(data).columns.values()
+        assert column.storage == storage
+        if storage == "number":
+            np.testing.assert_array_equal(column.values, expected, strict=True)
+        else:
+            assert column.values.tolist() == expected
+
+
+def test_nullable_pandas_columns():
+    data = pd.DataFrame(
+        {
+            "i": pd.array([1, None], dtype="Int64"),
+            "f": pd.array([1.5, None], dtype="Float32"),
+            "b": pd.array([True, None], dtype="boolean"),
+            "s": pd.array(["a", None], dtype="string"),
+        }
+    )
+    columns = read_frame(data).columns
+    np.testing.assert_array_equal(columns["i"].values, [1.0, np.nan])
+    assert columns["i"].dtype == "Int64"
+    np.testing.assert_array_equal(columns["f"].values, [1.5, np.nan])
+    assert columns["b"].values.tolist() == ["True", None]
+    assert columns["s"].values.tolist() == ["a", None]
+
+
+def test_categories_of_numbers_stay_categories():
+    columns = read_frame(pd.DataFrame({"a": pd.Categorical([1, 2, None])})).columns
+    assert columns["a"].values.tolist() == ["1", "2", None]
+    assert columns["a"].dtype == "Categorical"
+    enum = pl.DataFrame({"a": pl.Series(["x", "y"], dtype=pl.Enum(["x", "y"]))})
+    assert read_frame(enum).columns["a"].dtype == "Enum"
+    assert back(enum)["a"].to_list() == ["x", "y"]
+
+
+def test_nanoseconds_are_rounded_to_microseconds():
+    stamp = pd.Series(np.array(["2024-01-01T00:00:00.123456789"], dtype="M8[ns]"))
+    column = read_frame(pd.DataFrame({"a": stamp})).columns["a"]
+    assert column.values[0] == pytest.approx(1704067200.123456, abs=1e-6)
+
+
+def test_column_names_that_are_numbers_become_text():
+    frame = read_frame(pd.DataFrame([[1, 2.5]], columns=[0, 1]))
+    assert list(frame.columns) == ["0", "1"]
+    assert frame.named
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "message"),
+    [
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), DataError, "names repeat(.|\n)*Rename"),
+        (pd.DataFrame([[1, 2]], columns=["1", 1]), DataError, "names repeat(.|\n)*Rename"),
+        (pa.table([[1], [2]], names=["a", "a"]), DataError, "names repeat(.|\n)*Rename"),
+        (pl.DataFrame({"a": [[1, 2], [3, 4]]}), DataError, "'a' holds cells of type list"),
+        (pl.DataFrame({"a": [{"x": 1}]}), DataError, "'a' holds cells of type dict"),
+        (pd.DataFrame({"a": [np.zeros(2), np.zeros(2)]}), DataError, "type ndarray"),
+        (pd.DataFrame({"a": [1 + 2j]}), DataError, "type complex"),
+        (scipy.sparse.csr_matrix(np.eye(3)), TypeError, "[Ss]parse"),
+        (np.ones((2, 2)) + 1j, ValueError, "Complex data not supported"),
+        (np.array([[1j, "a"]], dtype=object), TypeError, "type complex"),
+        (np.array([[{}, "a"]], dtype=object), TypeError, "type dict"),
+        (np.ones(3), ValueError, "2D array"),
+        (np.ones((2, 2, 2)), ValueError, "dim 3"),
+        ([[1, 2], [3]], ValueError, "inhomogeneous"),
+        ([], ValueError, "2D array"),
+        (pd.Series([1, 2]), ValueError, "2-dimensional|2D"),
+        (None, ValueError, "2D array"),
+        ("a,b", ValueError, "2D array"),
+    ],
+)
+def test_what_is_no_table_is_refused(data, error, message):
+    with pytest.raises(error, match=message):
+        read_frame(data)
+
+
+def test_values_beyond_a_type_are_clipped_to_it_on_the_way_back():
+    huge = np.array([1e300, -1e300, np.inf, np.nan])
+    columns = {
+        name: RawColumn(huge, "number", name) for name in ("Int8", "Int64", "UInt64", "UInt16")
+    }
+    table = write_frame(columns, "pyarrow").to_pydict()
+    assert table["Int8"] == [127, -128, 127, None]
+    assert table["UInt16"] == [65535, 0, 65535, None]
+    for name, top, bottom in (("Int64", 2**63, -(2**63)), ("UInt64", 2**64, 0)):
+        assert top - 4096 <= table[name][0] < top
+        assert table[name][1:] == [bottom, table[name][0], None]
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    ["Date", *(f"Datetime(time_unit='{u}', time_zone=None)" for u in ("s", "ms", "us", "ns"))],
+)
+def test_moments_beyond_a_calendar_are_clipped_to_it_on_the_way_back(dtype):
+    column = RawColumn(np.array([1e30, -1e30, np.nan]), "time", dtype)
+    high, low, none = write_frame({"t": column}, "pyarrow").column("t").to_pylist()
+    assert high.year >= 2261
+    assert low.year <= 1678
+    assert none is None
+
+
+def test_float32_overflow_is_no_error():
+    column = RawColumn(np.array([1e300, 1.0]), "number", "Float32")
+    assert write_frame({"a": column}, "pyarrow").to_pydict()["a"] == [np.inf, 1.0]
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "dask-of-nowhere"])
+def test_write_to_any_library(library):
+    found = write_frame({"a": RawColumn(np.array([1.0]), "number", "Int64")}, library)
+    expected = {"pandas": pd.DataFrame, "polars": pl.DataFrame}.get(library, pa.Table)
+    assert isinstance(found, expected)
+
+
+# -- storages -------------------------------------------------------------------------------
+
+
+def test_text_to_numbers_marks_unreadable_cells_only():
+    column = RawColumn(text("1", " 2.5 ", "", "  ", None, "n/a", "True", "1e3"), "text", "String")
+    values, unreadable = as_storage(column, "number", "Float64")
+    np.testing.assert_array_equal(values, [1, 2.5, np.nan, np.nan, np.nan, np.nan, 1, 1000])
+    assert np.flatnonzero(unreadable).tolist() == [5]
+    clean, none = as_storage(RawColumn(text("1", None), "text", "String"), "number", "Int64")
+    np.testing.assert_array_equal(clean, [1.0, np.nan])
+    assert not none.any()
+
+
+def test_text_to_times_marks_unreadable_cells_only():
+    column = RawColumn(text("1970-01-02", None, "soon", ""), "text", "String")
+    values, unreadable = as_storage(column, "time", "String")
+    np.testing.assert_array_equal(values, [86400.0, np.nan, np.nan, np.nan])
+    assert np.flatnonzero(unreadable).tolist() == [2]
+
+
+@pytest.mark.parametrize(("storage", "other"), [("number", "time"), ("time", "number")])
+def test_numbers_are_no_times_and_times_no_numbers(storage, other):
+    values, unreadable = as_storage(RawColumn(np.array([1.0, np.nan]), other, "?"), storage, "?")
+    assert np.isnan(values).all()
+    assert unreadable.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "words", "expected"),
+    [
+        ("Boolean", ["yes", "T", "1", "1.0", " TRUE "], ["True"] * 5),
+        ("Boolean", ["no", "f", "0", "0.0", "False"], ["False"] * 5),
+        ("Boolean", ["maybe", None, "2"], ["maybe", None, "2"]),
+        ("Int64", ["1.0", "01", "true", "x", ""], ["1", "1", "1", "x", None]),
+        ("Float32", ["1.50", "1e0", None], ["1.5", "1", None]),
+        ("Date", ["2024-01-01T00:00:00", "2024-01-01", "soon"], ["2024-01-01"] * 2 + ["soon"]),
+        ("String", ["1.0", "yes", ""], ["1.0", "yes", ""]),
+    ],
+)
+def test_words_that_mean_a_value_of_the_type(dtype, words, expected):
+    assert plain_words(text(*words), dtype).tolist() == expected
+
+
+def test_numbers_and_moments_read_as_the_names_of_a_column():
+    numbers = RawColumn(np.array([0.0, 1.0, np.nan]), "number", "Float64")
+    assert as_storage(numbers, "text", "Boolean")[0].tolist() == ["False", "True", None]
+    assert as_storage(numbers, "text", "String")[0].tolist() == ["0", "1", None]
+    moments = RawColumn(np.array([0.0, 1.5, 2.0]), "time", "Datetime")
+    assert as_storage(moments, "text", "Datetime")[0].tolist() == [
+        "1970-01-01",
+        "1970-01-01T00:00:01.500000",
+        "1970-01-01T00:00:02",
+    ]
+
+
+@FUZZ
+@given(st.lists(st.floats(), max_size=10))
+def test_number_text_reads_back(values):
+    words = number_text(np.array(values, dtype=float))
+    for word, value in zip(words, values, strict=True):
+        assert (word is None) == np.isnan(value)
+        assert word is None or float(word) == value
+    assert number_text(np.array([3.0, 1e300, -0.0])).tolist() == ["3", "1e+300", "0"]
+
+
+@FUZZ
+@given(st.lists(st.datetimes(dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31)), max_size=5))
+def test_time_text_reads_back(moments):
+    epoch = dt.datetime(1970, 1, 1)
+    seconds = np.array([(m - epoch) / dt.timedelta(seconds=1) for m in moments], dtype=float)
+    for word, value in zip(time_text(seconds), seconds, strict=True):
+        assert parse_time(word) == pytest.approx(value, abs=1e-5)
+    assert time_text(np.array([np.nan])).tolist() == [None]
+
+
+@FUZZ
+@given(st.text())
+def test_no_text_breaks_the_parsers(word):
+    for parsed in (parse_time(word), parse_number(word)):
+        assert parsed is None or isinstance(parsed, float)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("1970-01-01", 0.0),
+        (" 1970-01-02 ", 86400.0),
+        ("1970-01-01 00:00:01", 1.0),
+        ("1970-01-01T00:00:00.5", 0.5),
+        ("1970-01-01T00:00:00Z", 0.0),
+        ("1970-01-01T01:00:00+01:00", 0.0),
+        ("1969-12-31T19:00:00-05:00", 0.0),
+        ("1969-12-31", -86400.0),
+        ("soon", None),
+        ("12345678", None),
+        ("2024-13-01", None),
+        ("2024-02-30", None),
+        ("01/02/2024", None),
+        ("2024\ud800-01-01", None),
+    ],
+)
+def test_parse_time(word, expected):
+    assert parse_time(word) == expected
+
+
+def test_no_text_is_a_missing_time():
+    assert np.isnan(parse_time(None))
+    assert np.isnan(parse_time("  "))

@@ -1,0 +1,164 @@
+"""Kinds inferred from plausible columns."""
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from improbable.data.frames import RawColumn, read_frame
+from improbable.data.inference import infer_kind
+from improbable.errors import DataError
+
+RNG = np.random.default_rng(0)
+N = 300
+FUZZ = settings(max_examples=40, deadline=None)
+
+
+def kind_of(values, *, named=True):
+    if named:
+        column = read_frame(pd.DataFrame({"a": values})).columns["a"]
+    else:
+        column = read_frame(np.asarray(values)[:, None]).columns["x0"]
+    return type(infer_kind(column, named=named)).__name__
+
+
+def dates(n, step=1):
+    return [str(dt.date(2020, 1, 1) + dt.timedelta(days=step * i)) for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (RNG.normal(size=N), "Real"),
+        (RNG.random(N), "Real"),
+        (RNG.normal(100.0, 5.0, N), "Real"),
+        (RNG.integers(-5, 5, N), "Real"),
+        (RNG.lognormal(0.0, 3.0, N), "Positive"),
+        (np.append(RNG.lognormal(0.0, 3.0, N), np.nan), "Positive"),
+        (-RNG.lognormal(0.0, 3.0, N), "Real"),
+        (RNG.poisson(4.0, N), "Count"),
+        (RNG.poisson(4.0, N).astype(float), "Count"),
+        (np.append(RNG.poisson(4.0, N), np.nan), "Count"),
+        (RNG.integers(0, 10**9, N), "Count"),
+        ([0, 1] * 20, "Binary"),
+        ([0.0, 1.0, np.nan] * 20, "Binary"),
+        ([1, 2] * 20, "Binary"),
+        ([0, 1], "Binary"),
+        ([True, False, True], "Binary"),
+        ([True, False, None], "Binary"),
+        (["yes", "no"] * 9, "Binary"),
+        (["red", "green", "blue"] * 9, "Categorical"),
+        (["red", "green", "blue"], "Categorical"),
+        (pd.Categorical([1, 2, 3] * 9), "Categorical"),
+        ([1, "a", None, 2.5] * 9, "Categorical"),
+        ([5] * 9, "Constant"),
+        ([5.5], "Constant"),
+        (["a", None, "a"], "Constant"),
+        ([True, True], "Constant"),
+        ([None, None], "Constant"),
+        ([np.nan, np.nan], "Constant"),
+        ([np.inf, np.inf], "Constant"),
+        ([np.datetime64("2024-01-01")] * 3, "Constant"),
+        ([np.datetime64("2024-01-01"), np.datetime64("2024-01-03")] * 3, "Datetime"),
+        (dates(30), "Datetime"),
+        ([*dates(30), None, ""], "Datetime"),
+        ([f"{d}T10:00:00Z" for d in dates(30)], "Datetime"),
+        ([*dates(10), "soon"] * 3, "Categorical"),
+        ([" ", "  ", "\t"] * 3, "Categorical"),
+        ([f"user-{i}" for i in range(N)], "Identifier"),
+        (np.arange(N), "Identifier"),
+        (np.arange(5000, 5000 + N)[::-1], "Identifier"),
+        (np.arange(N).astype(float), "Count"),
+        (np.arange(N) * 7, "Count"),
+        ([f"user-{i}" for i in range(5)], "Categorical"),
+        ([1, 2], "Count"),
+        ([0.5, 1.5], "Real"),
+        ([-1.5, 2.0], "Real"),
+    ],
+)
+def test_named_columns(values, expected):
+    assert kind_of(values) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.arange(N), "Count"),
+        (np.arange(N).astype(float), "Count"),
+        (np.array([f"user-{i}" for i in range(N)], dtype=object), "Categorical"),
+        (RNG.normal(size=N), "Real"),
+        (np.array([True, False] * 9), "Binary"),
+        (np.array(dates(30), dtype=object), "Datetime"),
+        (np.array(dates(30), dtype="M8[D]"), "Datetime"),
+    ],
+)
+def test_array_columns_are_never_identifiers(values, expected):
+    assert kind_of(values, named=False) == expected
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.0, 1.0, np.inf] * 9,
+        [5.0, np.inf] * 9,
+        [5.0, np.inf],
+        [np.inf, -np.inf, 5.0],
+        [np.inf, -np.inf],
+        [np.inf, 1.5],
+        [np.inf, np.nan],
+        [-np.inf, 0.0, 0.0, 1.0],
+    ],
+)
+def test_infinities_never_make_a_kind_that_cannot_fit(values):
+    column = RawColumn(np.array(values), "number", "Float64")
+    fit_inferred(column)
+
+
+def fit_inferred(column, *, named=True):
+    from improbable.data.frames import as_storage
+
+    kind = infer_kind(column, named=named)
+    stored, unreadable = as_storage(column, kind.storage, column.dtype)
+    assert not unreadable.any()
+    fitted = kind.fit(stored)
+    cells = fitted.transform(stored)
+    assert np.isfinite(cells.values).all()
+    assert not cells.unseen.any()
+
+
+@FUZZ
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from([0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 1e308, 5e-324]), st.floats()
+        ),
+        min_size=1,
+        max_size=40,
+    ),
+    st.sampled_from(["Int64", "Float64"]),
+    st.booleans(),
+)
+def test_whatever_kind_numbers_get_they_fit_it(values, dtype, named):
+    fit_inferred(RawColumn(np.array(values), "number", dtype), named=named)
+
+
+@FUZZ
+@given(
+    st.lists(st.one_of(st.none(), st.text(max_size=4), st.sampled_from(dates(3))), max_size=40),
+    st.booleans(),
+)
+def test_whatever_kind_texts_get_they_fit_it(values, named):
+    cells = np.empty(len(values), dtype=object)
+    cells[:] = values
+    fit_inferred(RawColumn(cells, "text", "String"), named=named)
+
+
+def test_a_late_cell_that_is_no_date_is_named():
+    from improbable.data.table import TableCodec
+
+    data = pd.DataFrame({"when": [*dates(400), "soon"]})
+    with pytest.raises(DataError, match=r"'when' cannot be read as time: 'soon'"):
+        TableCodec().fit(data)
