@@ -110,7 +110,7 @@ def q_value_levels(levels: Floats, counts: NDArray[np.int64]) -> Floats:
     if len(levels) == 0:
         return np.empty(0)
     rank = np.cumsum(counts)
-    raw = np.minimum(levels * rank[-1] / rank, 1.0)
+    raw = np.minimum(levels * (rank[-1] / rank), 1.0)
     return np.minimum.accumulate(raw[::-1])[::-1]
 
 
@@ -157,7 +157,8 @@ class Tail:
         """P(score <= s) below the threshold; NaN above it."""
         values = np.asarray(scores, dtype=np.float64)
         excess = np.maximum(self.threshold - values, 0.0)
-        beyond = self.share * genpareto.sf(excess, self.shape, scale=self.scale)
+        with np.errstate(over="ignore"):
+            beyond = self.share * genpareto.sf(excess / self.scale, self.shape)
         beyond = np.maximum(beyond, np.finfo(np.float64).tiny)
         return np.where(values < self.threshold, beyond, np.nan)
 

@@ -52,8 +52,8 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     score_function : str
         Score that decides, a name in `improbable.scores.SCORES`.
     contamination : "auto" or float in (0, 0.5]
-        Share of the training rows that `predict` flags. "auto" flags what
-        scores below the lowest 1 % of held-out rows.
+        Share of the training rows that `predict` flags. "auto" flags p-values
+        up to 0.01, or up to 3 / (n + 1) with few held-out rows.
     max_steps : int
         Optimizer steps at most; training stops early when the held-out ELBO does.
     batch_size : int
@@ -115,7 +115,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         n_draws: int = 8,
         score_function: str = "elbo",
         contamination: float | str = "auto",
-        max_steps: int = 300,
+        max_steps: int = 100,
         batch_size: int = 256,
         learning_rate: float = 3e-3,
         validation_fraction: float = 0.1,
@@ -167,7 +167,8 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         settings = check_settings(self.get_params(deep=False))
         with training_bar(shown=bool(self.verbose)) as progress:
             model = fit_model(X, settings, progress)
-        self._adopt(model, calibration.threshold_at(model.held_out, results.AUTO_ALPHA))
+        alpha = max(results.AUTO_ALPHA, 3.0 * calibration.smallest_p(len(model.held_out)))
+        self._adopt(model, calibration.threshold_at(model.held_out, alpha))
         if self.contamination != "auto":
             level = 100.0 * float(self.contamination)
             self.offset_ = float(np.percentile(self.score_samples(X), level))

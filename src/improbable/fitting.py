@@ -17,8 +17,8 @@ from improbable.data.table import TableCodec
 from improbable.errors import CalibrationWarning, DataError, TrainingWarning
 from improbable.explanations import Reference
 from improbable.model import Model, as_batch
-from improbable.priors import Prior, aggregated_posterior
 from improbable.networks import MemberMLP, initialize
+from improbable.priors import Prior, aggregated_posterior
 from improbable.start import linear_start
 from improbable.training import History, Progress, TrainConfig
 from improbable.vae import VAE, Batch, assemble_vae

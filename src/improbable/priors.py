@@ -33,7 +33,7 @@ class Prior(Protocol):
         ...
 
     def sample(self, member: int, noise: Tensor, uniform: Tensor) -> Tensor:
-        """Draws of z of one member, shape (n, latent_dim), from noise of that shape and uniform (n,)."""
+        """Draws of z of one member, shape (n, latent_dim), from noise alike and uniform (n,)."""
         ...
 
 

@@ -58,9 +58,6 @@ def fit(
 
     The whole table is read, its column kinds are inferred, and one model file is written.
     What is not said defaults to what VAEDetector does.
-
-    \b
-    Example: improbable fit normal.csv -o model.safetensors
     """
     from improbable.cli.modeling import (
         check_destination,
@@ -114,10 +111,9 @@ def inspect(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Model written by fit.")],
     json: Json = False,
 ) -> None:
-    """Show what a model file holds: columns, settings, training, calibration, versions.
+    """Show what a model file holds.
 
-    \b
-    Example: improbable inspect model.safetensors
+    Prints its versions, settings, training, calibration and columns.
     """
     from improbable.cli.modeling import inspection, inspection_lines
     from improbable.persistence import read_header
@@ -130,11 +126,7 @@ def inspect(
 
 
 def version(json: Json = False) -> None:
-    """Print the version, and those of Python and torch.
-
-    \b
-    Example: improbable version
-    """
+    """Print the version, and those of Python and torch."""
     python = sys.version.split()[0]
     found = {"improbable": __version__, "python": python, "torch": installed("torch")}
     if json:

@@ -35,13 +35,10 @@ def explain(
     batch_rows: BatchRows = DEFAULT_BATCH_ROWS,
     json: Json = False,
 ) -> None:
-    """Say why rows score as they do, column by column, in the columns' own units.
+    """Say why rows score as they do, column by column.
 
     A share is a column's part of the row's log probability in nats, the lower the less normal;
     the interval holds 90 % of what the other columns let expect. --json prints a line a row.
-
-    \b
-    Example: improbable explain new.csv -m model.safetensors --row 17
     """
     from improbable.cli.explaining import (
         explained,
@@ -73,19 +70,20 @@ def evaluate(
     progress: Shown = None,
     json: Json = False,
 ) -> None:
-    """Compare scores with labels: ROC AUC, average precision, reliability of p-values.
+    """Compare scores with labels.
 
-    \b
-    Example: improbable evaluate labeled.csv -m model.safetensors --label is_anomaly --normal 0
+    Prints ROC AUC and average precision with intervals, how many anomalies are found at alpha,
+    and whether p-values keep their promise on normal rows.
     """
     from improbable.cli.evaluation import evaluation, evaluation_lines, read_judged
     from improbable.cli.feed import open_feed
     from improbable.cli.labels import Labels
     from improbable.persistence import load
-    from improbable.results import check_level
+    from improbable.results import check_level, warn_unsupported
 
     check_level("alpha", alpha)
     fitted = load(model).model_
+    warn_unsupported(alpha, len(fitted.held_out), tail=False)
     feed = open_feed(input, fitted.codec, format=format, batch_rows=batch_rows, without=label)
     with rows_bar("scoring", shown=progress) as moved:
         judged = read_judged(fitted, feed, label, Labels(normal), moved)

@@ -39,13 +39,11 @@ def score(
     progress: Shown = None,
     json: Json = False,
 ) -> None:
-    """Score rows: decision, evidence and reasons beside the input's columns.
+    """Decide on each row, with evidence and reasons.
 
-    Adds is_outlier, p_value, q_value, score, mc_se, top_reasons and warnings. Any number of
-    rows passes through in constant memory; the output appears when all of it is ready.
-
-    \b
-    Example: improbable score new.parquet -m model.safetensors -o scored.parquet --alpha 0.01
+    Keeps the input's columns and adds is_outlier, p_value, q_value, score, mc_se, top_reasons
+    and warnings. Any number of rows passes through in constant memory; the output appears when
+    all of it is ready.
     """
     from improbable.cli.feed import open_feed
     from improbable.cli.scoring import Question, Scoring
@@ -84,10 +82,9 @@ def reconstruct(
     progress: Shown = None,
     json: Json = False,
 ) -> None:
-    """Write rows as the model decodes them: its columns, in their units and types.
+    """Write rows as the model decodes them.
 
-    \b
-    Example: improbable reconstruct new.csv -m model.safetensors -o decoded.csv
+    The output has the columns seen at fit, in their units and types.
     """
     from improbable.cli.feed import open_feed
     from improbable.cli.filling import reconstruct_file
@@ -110,12 +107,9 @@ def impute(
     progress: Shown = None,
     json: Json = False,
 ) -> None:
-    """Fill missing cells with what the rest of their row lets the model expect.
+    """Fill missing cells, given the rest of their row.
 
     All other cells and columns stay as they are.
-
-    \b
-    Example: improbable impute holes.csv -m model.safetensors -o filled.csv
     """
     from improbable.cli.feed import open_feed
     from improbable.cli.filling import impute_file
@@ -136,11 +130,7 @@ def sample(
     output_format: OutputFormat = None,
     json: Json = False,
 ) -> None:
-    """Write new rows, drawn from the model.
-
-    \b
-    Example: improbable sample -m model.safetensors -n 1000 -o new.csv
-    """
+    """Write new rows, drawn from the model."""
     from improbable.cli.filling import sample_file
     from improbable.persistence import load
 

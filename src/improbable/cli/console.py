@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +13,14 @@ import typer
 
 from improbable.errors import ImprobableError, ImprobableWarning
 
-WIDEST_CELL = 40
+WIDEST_CELL = 48
+_OPTIONS = {
+    r"leave tail=False": "leave out --tail",
+    r"tail=True": "--tail",
+    r"columns=\{'(.+?)': '?([^'}]+)'?\}": r"--kind \1=\2",
+    r"calibration_fraction": "--calibration-fraction",
+    r"device='auto'": "--device auto",
+}
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 
@@ -35,13 +43,20 @@ def print_record(record: Any) -> None:
 def complaint(error: BaseException) -> str:
     """An error as the user reads it; only the library's own keep their lines."""
     if isinstance(error, ImprobableError):
-        return str(error)
+        return _with_options(str(error))
     if isinstance(error, MemoryError):
         return "there is not enough memory. Pass fewer rows, or a smaller --batch-rows."
     if isinstance(error, OSError) and error.strerror:
         place = f": {error.filename}" if error.filename else ""
         return f"{error.strerror}{place}. Check the path and its permissions."
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _with_options(text: str) -> str:
+    """A message with arguments of the library replaced by options of the command line."""
+    for argument, option in _OPTIONS.items():
+        text = re.sub(argument, option, text)
+    return text
 
 
 @contextmanager
@@ -77,7 +92,7 @@ def _warnings_as_lines() -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        text = " ".join(str(message).split())
+        text = _with_options(" ".join(str(message).split()))
         if text not in said:
             said.add(text)
             say(f"warning: {text}")

@@ -132,7 +132,7 @@ def evaluation_lines(record: dict[str, Any]) -> list[str]:
     blank = f", {record['unlabeled']:,} more without a label" if record["unlabeled"] else ""
     precision = record["precision"]
     chance = record["anomalies"] / record["rows"]
-    hits = "nothing flagged" if precision is None else f"{precision:.1%}"
+    hits = "none" if precision is None else f"{precision:.1%}"
     facts = [
         ("rows", f"{count}{blank})"),
         ("ROC AUC", str(Estimate(**record["roc_auc"]))),
@@ -140,8 +140,8 @@ def evaluation_lines(record: dict[str, Any]) -> list[str]:
             "average precision",
             f"{Estimate(**record['average_precision'])}; {chance:.4f} by chance",
         ),
-        ("found", f"{record['detection_rate']:.1%} of anomalies at alpha {record['alpha']:g}"),
-        ("precision", f"{hits} of the {record['flagged']:,} flagged rows"),
+        ("detection rate", f"{record['detection_rate']:.1%} at alpha {record['alpha']:g}"),
+        ("precision", f"{hits} of {record['flagged']:,} flagged rows"),
     ]
     head = ("alpha", "normal rows with p <= alpha", "allowed", "allowed with chance")
     table = [head, *map(_reliability_line, record["reliability"])]

@@ -5,21 +5,21 @@ a column is taken for re-typed if no cell can be read, and for missing if every 
 So each frame ends in one row more, decoded from the model itself, which always can be read.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import time
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from improbable.cli.labels import check_column, map_distinct, spell_number
+from improbable.cli.labels import check_column
 from improbable.data.columns import Identifier
 from improbable.data.files import NULL_WORDS, Reader, format_of, read_batches
-from improbable.data.frames import Frame, RawColumn, as_storage, number_text, parse_time
+from improbable.data.frames import Frame, RawColumn, as_storage
 from improbable.data.parts import Bools
-from improbable.data.table import Column, TableCodec
+from improbable.data.schema import Column
+from improbable.data.table import TableCodec
 
 TEXT_FORMATS = ("csv", "tsv")
 _NUMBERS = (pa.float64(),)
@@ -121,9 +121,6 @@ def is_missing(raw: RawColumn) -> Bools:
 
 
 def _extended(raw: RawColumn, known: RawColumn) -> RawColumn:
-    if raw.storage == "text" and known.storage == "time":
-        moments = known.values.astype("datetime64[s]").astype(str).astype(object)
-        known = RawColumn(moments, "text", "String")
     values, _ = as_storage(known, raw.storage, raw.dtype)
     return replace(raw, values=np.concatenate([raw.values, values]))
 
@@ -134,9 +131,7 @@ def as_read_at_fit(text: Any, column: Column) -> Any:
         return text
     if column.storage != "text":
         return cast_first(text, _NUMBERS if column.storage == "number" else _TIMES)
-    text = _without(text, set(NULL_WORDS) - set(getattr(column.kind, "names", ())))
-    spelling = _spelling(column.dtype)
-    return map_distinct(text, spelling) if spelling else text
+    return _without(text, set(NULL_WORDS) - set(getattr(column.kind, "names", ())))
 
 
 def cast_first(text: Any, types: Sequence[pa.DataType]) -> Any:
@@ -153,24 +148,3 @@ def cast_first(text: Any, types: Sequence[pa.DataType]) -> Any:
 def _without(text: Any, words: set[str]) -> Any:
     nothing = pc.is_in(text, pa.array(sorted(words), pa.string()))
     return pc.if_else(nothing, pa.scalar(None, pa.string()), text)
-
-
-def _spelling(dtype: str) -> Callable[[str], str | None] | None:
-    """How names are spelled that were no text at fit."""
-    if "Int" in dtype or "Float" in dtype:
-        return spell_number
-    if dtype.startswith("Date"):
-        return _spell_moment
-    return _spell_time if dtype == "Time" else None
-
-
-def _spell_moment(cell: str) -> str | None:
-    seconds = parse_time(cell)
-    return cell if seconds is None else number_text(np.array([seconds]))[0]
-
-
-def _spell_time(cell: str) -> str:
-    try:
-        return str(time.fromisoformat(cell.strip()))
-    except ValueError:
-        return cell

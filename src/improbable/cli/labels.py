@@ -1,14 +1,14 @@
 """Columns named by the user, and which rows a label column calls normal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from improbable.data.frames import number_text
 from improbable.data.parts import Bools
+from improbable.data.texts import Texts, plain_words
 from improbable.errors import DataError, SchemaError
 
 NORMAL_WORDS = frozenset({"0", "false", "normal", "inlier", "benign", "negative", "no"})
@@ -30,22 +30,6 @@ def check_column(name: str, names: Sequence[str], option: str) -> str:
     raise SchemaError(f"There is no column {name!r}{hint}. {option} takes a column of INPUT.")
 
 
-def spell_number(cell: str) -> str | None:
-    """The one spelling of a number, None for NaN; other text as it is."""
-    try:
-        return str(number_text(np.array([float(cell)]))[0]) if float(cell) == float(cell) else None
-    except ValueError:
-        return cell
-
-
-def map_distinct(text: Any, convert: Callable[[str], str | None]) -> Any:
-    """Text with each distinct cell converted once."""
-    coded = text.combine_chunks() if isinstance(text, pa.ChunkedArray) else text
-    coded = coded if pa.types.is_dictionary(coded.type) else coded.dictionary_encode()
-    words = [None if v is None else convert(v) for v in coded.dictionary.to_pylist()]
-    return pa.array(words, pa.string()).take(coded.indices)
-
-
 class Labels:
     """Normal or not, row by row, from a column of labels.
 
@@ -56,15 +40,14 @@ class Labels:
     """
 
     def __init__(self, normal: str | None) -> None:
-        self._normal = None if normal is None else spell_number(normal)
+        self._normal = None if normal is None else _spelled([normal])[0]
         self._found = False
         self._seen: dict[str, None] = {}
 
     def read(self, column: Any) -> tuple[Bools, Bools]:
         """Which rows are normal, and which have a label at all."""
-        words = map_distinct(column.cast(pa.string()), lambda cell: spell_number(cell.strip()))
-        labels = np.array(words.to_pylist(), dtype=object)
-        known = np.array([bool(label) for label in labels], dtype=bool)
+        labels = _spelled(column.cast(pa.string()).to_pylist())
+        known = np.array([label is not None for label in labels], dtype=bool)
         distinct = set(labels[known])
         self._seen.update(dict.fromkeys(sorted(distinct)))
         chosen = {label for label in distinct if self._is_normal(label)}
@@ -82,4 +65,11 @@ class Labels:
     def _is_normal(self, label: str) -> bool:
         if self._normal is None:
             return label.casefold().rstrip(".") in NORMAL_WORDS
-        return label == self._normal
+        return bool(label == self._normal)
+
+
+def _spelled(labels: Sequence[str | None]) -> Texts:
+    """Labels with 0, 0.0 and 00 written alike; None where there is nothing."""
+    cells = np.empty(len(labels), dtype=object)
+    cells[:] = [None if label is None else label.strip() for label in labels]
+    return plain_words(cells, "Float64")

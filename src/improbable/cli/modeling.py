@@ -139,10 +139,17 @@ def inspection_lines(header: dict[str, Any]) -> list[str]:
         ("trained on", f"{schema['n_rows']:,} rows from {schema['library']}"),
         ("held out", f"{calibration['n']:,} rows for p-values"),
         ("training", f"{history['message']}; held-out ELBO {elbo} nats"),
-        ("config", ", ".join(f"{k}={v!r}" for k, v in header["config"].items())),
+        (
+            "settings",
+            ", ".join(f"{k} {_plain(v)}" for k, v in header["config"].items() if k != "columns"),
+        ),
     ]
     rows = [("column", "kind", "type"), *map(_column_line, schema["columns"])]
     return [*(f"{name:<12}{value}" for name, value in facts), "", *aligned(rows)]
+
+
+def _plain(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value).lower()
 
 
 def _column_line(column: dict[str, Any]) -> tuple[str, ...]:

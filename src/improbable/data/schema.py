@@ -210,7 +210,7 @@ def check_names(columns: tuple[Column, ...], frame: Frame, n_rows: int) -> None:
         if column.name in frame.columns:
             raw = frame.columns[column.name]
             retyped += column.changed(raw, column.cells(raw, n_rows))
-    near = {n: get_close_matches(n, extra or list(frame.columns), 1, 0.5) for n in missing}
+    near = {n: get_close_matches(n, extra, 1, 0.5) for n in missing}
     hints = [f"{n} (nearest: {near[n][0]})" if near[n] else n for n in missing]
     raise schema_error(missing=hints, extra=extra, retyped=retyped)
 
