@@ -14,7 +14,7 @@ from improbable.explanations import Explanation
 from improbable.fitting import fit_model
 from improbable.latent.gaussians import Posterior
 from improbable.model import Model
-from improbable.progress import training_bar
+from improbable.progress import say_ending, training_bar
 from improbable.scores import SCORES
 from improbable.settings import check_settings
 from improbable.training import History
@@ -167,6 +167,8 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         settings = check_settings(self.get_params(deep=False))
         with training_bar(shown=bool(self.verbose)) as progress:
             model = fit_model(X, settings, progress)
+        if self.verbose:
+            say_ending(model.history)
         alpha = max(results.AUTO_ALPHA, 3.0 * calibration.smallest_p(len(model.held_out)))
         self._adopt(model, calibration.threshold_at(model.held_out, alpha))
         if self.contamination != "auto":
@@ -331,7 +333,9 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
 
     def posterior(self, X: Any) -> Posterior:
         """q(z given x) of each row under the lead member."""
-        return self._fitted().posterior(self._rows(X))
+        model = self._fitted()
+        frame = model.codec.read(X)
+        return model.posterior(model.codec.transform(frame), frame.library)
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether `fit` has run."""

@@ -11,7 +11,7 @@ from scipy.special import ndtri
 
 from improbable.calibration import p_values
 from improbable.data.columns import Binary, Categorical, Constant, Datetime
-from improbable.data.frames import RawColumn, write_frame
+from improbable.data.frames import RawColumn, frame_library, write_frame
 from improbable.data.parts import Floats
 from improbable.data.table import TableCodec
 from improbable.generation import Mixture, conditional
@@ -24,7 +24,7 @@ BLOCK = 64
 Values = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """What each column contributes to `expected_log_prob`, and what was expected of it.
 
@@ -49,6 +49,8 @@ class Explanation:
         Training rows with the same name; -1 for numbers.
     n_seen : tuple of int
         Training rows of each column that have a name; 0 for numbers.
+    library : str
+        What `to_frame` gives unless told otherwise.
     """
 
     columns: tuple[str, ...]
@@ -61,6 +63,7 @@ class Explanation:
     upper: Floats
     seen: NDArray[np.int64]
     n_seen: tuple[int, ...]
+    library: str = "pyarrow"
 
     def __len__(self) -> int:
         return len(self.shares)
@@ -91,12 +94,12 @@ class Explanation:
         expected = self.expected[row, column]
         if expected == self.values[row, column]:
             return f"seen {seen:,} times in {total:,} rows"
-        return f"expected {expected}; seen {seen:,} times in {total:,} rows"
+        return f"expected {expected}, seen {seen:,} times in {total:,} rows"
 
-    def to_frame(self, library: str = "pyarrow") -> Any:
+    def to_frame(self, library: str | None = None) -> Any:
         """Table with a line for each row and column, the most surprising first in each row."""
-        order = [(r, c) for r in range(len(self)) for c in self.ranking(r)]
-        rows, cols = (np.array(part, dtype=int) for part in zip(*order, strict=True))
+        order = np.argsort(-self.surprise, axis=1, kind="stable")
+        rows, cols = np.repeat(np.arange(len(self)), order.shape[1]), order.ravel()
         numbers = {
             "row": rows.astype(float),
             "share": self.shares[rows, cols],
@@ -127,7 +130,10 @@ class Explanation:
             else RawColumn(numbers[name], "number", "Int64" if name == "row" else "Float64")
             for name in names
         }
-        return write_frame(columns, library)
+        return write_frame(columns, frame_library(library or self.library))
+
+    def __repr__(self) -> str:
+        return f"<Explanation of {len(self)} rows, {len(self.columns)} columns>\n{self}"
 
     def __str__(self) -> str:
         lines = []
@@ -230,7 +236,7 @@ def _summary(codec: TableCodec, i: int, mixture: Mixture) -> tuple[Values, Float
     kind = codec.modeled[i].kind
     entries, parts = codec.column_entries(i)
     nothing = np.full(mixture.weights.shape[1], np.nan)
-    if codec.parts[parts[0]].likelihood == "von_mises" or isinstance(kind, Binary | Categorical):
+    if codec.parts[parts[0]].likelihood == "von_mises" or kind.storage == "text":
         return codec.inverse_column(i, mixture.expected), nothing, nothing
     low, middle, high = _quantiles(codec, i, mixture, entries)
     expected = np.array(middle, dtype=object)

@@ -27,7 +27,7 @@ FEWEST_TO_SPLIT = 20
 MOST_HELD_OUT = 20_000
 ENCODING_ROWS = 1_000_000
 REFERENCE_ROWS = 2_000
-PRIOR_ROWS = 2_048
+PRIOR_ROWS = 4_096
 AUTO_LATENT = (2, 8)
 
 
@@ -120,17 +120,19 @@ def fit_model(data: Any, settings: Settings, progress: Progress | None = None) -
     history = _train(vae, train, validation, settings, seeds[2], progress)
     noise = randomness.draw_noise(settings.n_draws, latent_dim, seeds[3])
     held_out = codec.transform(take_rows(frame, split.calibration))
-    prior = make_prior(settings.prior, vae, train)
+    prior = make_prior(settings.prior, vae, train, validation)
     return _calibrate(codec, vae, prior, noise, held_out, history, settings, apart=split.apart)
 
 
 @torch.no_grad()
-def make_prior(name: str, vae: VAE, train: Rows) -> Prior:
-    """Prior of the scores: "normal", or "aggregated" over at most 2,048 training rows."""
+def make_prior(name: str, vae: VAE, train: Rows, validation: Rows) -> Prior:
+    """Prior of the scores: "normal", or "aggregated" over at most 4,096 rows that training saw."""
     if name == "normal":
         return vae.prior
-    rows = as_batch(train.take(slice(PRIOR_ROWS)))
-    return aggregated_posterior(vae.encode(rows.values, rows.observed))
+    seen = [as_batch(rows.take(slice(PRIOR_ROWS))) for rows in (train, validation)]
+    values = torch.cat([rows.values for rows in seen])[:PRIOR_ROWS]
+    observed = torch.cat([rows.observed for rows in seen])[:PRIOR_ROWS]
+    return aggregated_posterior(vae.encode(values, observed))
 
 
 def _latent_dim(latent_dim: int | str, codec: TableCodec) -> int:

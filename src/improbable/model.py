@@ -130,7 +130,7 @@ class Model:
         return calibration.p_values(decision, self.held_out)
 
     @torch.no_grad()
-    def posterior(self, rows: Rows) -> Posterior:
+    def posterior(self, rows: Rows, library: str = "pyarrow") -> Posterior:
         """q(z given x) of the lead member."""
         both = self.evaluate(
             rows,
@@ -139,7 +139,7 @@ class Model:
             ),
         ).reshape(len(rows), 2 * self.vae.latent_dim)
         loc, scale = np.hsplit(both, 2)
-        return Posterior(loc, scale)
+        return Posterior(loc, scale, library)
 
 
 def as_batch(rows: Rows, dtype: torch.dtype = torch.float64) -> Batch:

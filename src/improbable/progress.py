@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from improbable.training import Progress
+from improbable.training import History, Progress
 
 
 @contextmanager
@@ -30,3 +30,12 @@ def training_bar(*, shown: bool) -> Iterator[Progress | None]:
             bar.update(task, completed=step, total=total, elbo=held_out_elbo)
 
         yield move
+
+
+def say_ending(history: History) -> None:
+    """Say on standard error how training ended."""
+    from rich.console import Console
+
+    Console(stderr=True).print(
+        f"trained {history.steps[-1] if history.steps else 0} steps: {history.message}"
+    )

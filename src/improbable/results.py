@@ -79,7 +79,7 @@ def warn_unsupported(alpha: float, n: int, *, tail: bool) -> None:
         f"{n} held-out rows support p-values down to {calibration.smallest_p(n):.2g}, so nothing "
         f"can be flagged at alpha={alpha}. Fit on more rows, raise alpha, or pass tail=True.",
         CalibrationWarning,
-        stacklevel=5,
+        stacklevel=4,
     )
 
 
@@ -90,7 +90,8 @@ def detect(
     check_level("alpha", alpha)
     if fdr is not None:
         check_level("fdr", fdr)
-    warn_unsupported(alpha, len(model.held_out), tail=tail)
+    if fdr is None:
+        warn_unsupported(alpha, len(model.held_out), tail=tail)
     rows = model.codec.transform(frame)
     score, error = model.score_with_error(rows, model.score_function)
     score = score + model.allowance(rows.missing)
@@ -144,6 +145,7 @@ def _explanation(
         upper=expected.upper,
         seen=seen,
         n_seen=n_seen,
+        library=frame.library,
     )
 
 

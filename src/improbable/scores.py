@@ -20,6 +20,7 @@ from improbable.joint import JointDistribution
 from improbable.priors import Prior
 from improbable.vae import VAE, Batch
 
+SMALLEST_VARIANCE = 1e-2
 LOG_2PI = float(np.log(2.0 * np.pi))
 
 
@@ -205,7 +206,7 @@ def log_prob_moment_matched(draws: Draws) -> Tensor:
     means = draws.decoded.mean * draws.entries
     center = means.mean(dim=1)
     spread = (means - center.unsqueeze(1)) / float(np.sqrt(means.shape[1]))
-    noise = draws.decoded.variance.mean(dim=1).clamp(min=1e-4)
+    noise = draws.decoded.variance.mean(dim=1).clamp(min=SMALLEST_VARIANCE)
     noise = torch.where(draws.entries > 0, noise, torch.ones_like(noise))
     normal = LowRankMultivariateNormal(
         center, spread.permute(0, 2, 3, 1).contiguous(), noise, validate_args=False
@@ -223,7 +224,7 @@ def chi_square_tail(draws: Draws) -> Tensor:
 
     d counts the observed entries. A true (log) probability, at most 0.
     """
-    variance = draws.decoded.variance.clamp(min=1e-4)
+    variance = draws.decoded.variance.clamp(min=SMALLEST_VARIANCE)
     residual = (draws.batch.values - draws.decoded.mean) ** 2 / variance
     distance = (residual * draws.entries).sum(-1).mean(dim=1)
     degrees = draws.entries.sum(-1).clamp(min=1.0).expand_as(distance)

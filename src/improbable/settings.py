@@ -1,6 +1,7 @@
 """The constructor's arguments, checked: each refusal says what to pass instead."""
 
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
 
 from improbable.errors import ImprobableError
@@ -34,20 +35,22 @@ def check_settings(params: Mapping[str, Any]) -> Settings:
     return Settings(
         columns=params["columns"],
         likelihood=params["likelihood"],
-        latent_dim=params["latent_dim"],
+        latent_dim=params["latent_dim"]
+        if params["latent_dim"] == "auto"
+        else int(params["latent_dim"]),
         hidden=hidden,
         decoder_hidden=hidden[::-1] if mirror is None else _layers("decoder_hidden", mirror),
         prior=params["prior"],
-        n_members=params["n_members"],
-        n_draws=params["n_draws"],
+        n_members=int(params["n_members"]),
+        n_draws=int(params["n_draws"]),
         score_function=params["score_function"],
         validation_fraction=float(params["validation_fraction"]),
         calibration_fraction=float(params["calibration_fraction"]),
         random_state=params["random_state"],
         device=str(params["device"]),
         train=TrainConfig(
-            max_steps=params["max_steps"],
-            batch_size=params["batch_size"],
+            max_steps=int(params["max_steps"]),
+            batch_size=int(params["batch_size"]),
             learning_rate=float(params["learning_rate"]),
         ),
     )
@@ -58,11 +61,11 @@ def _refuse(name: str, wanted: str, got: Any) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _check_whole(name: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
         _refuse(name, "a whole number, 1 or more", value)
 
 

@@ -54,12 +54,12 @@ class TrainConfig:
     max_steps: int = 100
     batch_size: int = 256
     learning_rate: float = 3e-3
-    mask_rate: float = 0.5
+    mask_rate: float = 0.25
     patience: int = 4
     checks: int = 25
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class History:
     """What happened during training.
 
@@ -93,6 +93,13 @@ class History:
     message: str
     active_units: tuple[int, ...]
     rollbacks: int
+
+    def __repr__(self) -> str:
+        elbo = sum(self.best_elbo) / len(self.best_elbo)
+        return (
+            f"<History: {self.stop_reason}, best held-out ELBO {elbo:.2f} nats at step "
+            f"{self.best_step}, active latent dimensions {list(self.active_units)}>"
+        )
 
 
 Progress = Callable[[int, int, float], None]

@@ -60,8 +60,8 @@ class Real(_Numeric):
 
     Examples
     --------
-    >>> Real().fit(np.array([0.0, 1.0, 2.0])).inverse_transform(np.zeros((1, 1)))
-    array([1.])
+    >>> Real().fit(np.array([1.0, 2.0, 3.0])).inverse_transform(np.zeros((1, 1)))
+    array([2.])
     """
 
     likelihood: str = "normal"

@@ -261,6 +261,11 @@ def as_storage(column: RawColumn, storage: str, dtype: str) -> tuple[Values, Boo
     return parse_numbers(column.values) if storage == "number" else parse_times(column.values)
 
 
+def frame_library(library: str) -> str:
+    """Library of data frames to use for results: pyarrow where the data came as an array."""
+    return "pyarrow" if library == "numpy" else library
+
+
 def write_frame(columns: dict[str, RawColumn], library: str) -> Any:
     """Native table of plain columns: the data frame of `library`, or an array for "numpy"."""
     if library == "numpy":

@@ -171,7 +171,7 @@ def is_heavy_tailed(values: Floats) -> bool:
         return False
     _, middle, high = np.quantile(positive, [0.05, 0.5, 0.999])
     spread, log_spread = _skewness(positive), _skewness(np.log(positive))
-    return bool(high / 100.0 > middle and abs(log_spread) < spread)
+    return bool(high / 100.0 > middle and abs(log_spread) + 1e-6 < spread)
 
 
 def _skewness(values: Floats) -> float:

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.frames import RawColumn, write_frame
+from improbable.data.frames import RawColumn, frame_library, write_frame
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Posterior:
     """q(z given x) of each row: a Gaussian with independent dimensions.
 
@@ -19,10 +19,13 @@ class Posterior:
     ----------
     loc, scale : ndarray of shape (n_samples, latent_dim)
         Mean and standard deviation.
+    library : str
+        What `to_frame` gives unless told otherwise.
     """
 
     loc: Floats
     scale: Floats
+    library: str = "pyarrow"
 
     def __len__(self) -> int:
         return len(self.loc)
@@ -35,11 +38,14 @@ class Posterior:
         terms = self.loc**2 + self.scale**2 - 1.0 - 2.0 * np.log(self.scale)
         return 0.5 * np.asarray(terms.sum(axis=1), dtype=np.float64)
 
-    def to_frame(self, library: str = "pyarrow") -> Any:
+    def __repr__(self) -> str:
+        return f"<Posterior of {len(self)} rows, {self.loc.shape[1]} latent dimensions>"
+
+    def to_frame(self, library: str | None = None) -> Any:
         """Table with columns loc_0.. and scale_0..; `library` is pandas, polars or pyarrow."""
         columns = {
             f"{side}_{j}": RawColumn(values[:, j], "number", "Float64")
             for side, values in (("loc", self.loc), ("scale", self.scale))
             for j in range(values.shape[1])
         }
-        return write_frame(columns, library)
+        return write_frame(columns, frame_library(library or self.library))
