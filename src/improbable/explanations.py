@@ -171,7 +171,7 @@ class Reference:
         for i in range(shares.shape[1]):
             known = self.shares[:, i][~np.isnan(self.shares[:, i])]
             if len(known):
-                out[:, i] = p_values(shares[:, i], known)
+                out[:, i] = p_values(np.round(shares[:, i], 9), np.round(known, 9))
         return np.where(missing, np.nan, out)
 
 

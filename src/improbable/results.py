@@ -94,7 +94,7 @@ def detect(
         warn_unsupported(alpha, len(model.held_out), tail=tail)
     rows = model.codec.transform(frame)
     score, error = model.score_with_error(rows, model.score_function)
-    score = score + model.allowance(rows.missing)
+    score = model.comparable(score, rows.missing)
     p = model.p_values(score, tail=tail)
     q = calibration.q_values(p)
     flagged = p <= alpha if fdr is None else q <= fdr

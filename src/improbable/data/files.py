@@ -112,7 +112,7 @@ def read_batches(
     blame = partial(_blaming, problem, "Repair it, or pass its true format.")
     with ExitStack() as stack:
         with blame():
-            stream = _opened(name, format, stack)
+            stream = _opened(name, stack)
             schema, batches = _contents(stream, format, batch_rows, text=text)
             _check_names(schema.names)
             schema.to_string()  # fails for nested names that are not UTF-8
@@ -125,13 +125,13 @@ def read_table(path: Path, *, format: str | None = None) -> pa.Table:
     return pa.Table.from_batches(reader.batches(), schema=reader.schema)
 
 
-def _opened(name: str, format: str, stack: ExitStack) -> Any:
-    """Open a file or standard input, by way of a temporary file if it must be seekable."""
+def _opened(name: str, stack: ExitStack) -> Any:
+    """Open a file on disk: what is compressed or piped is copied there first."""
     stream: Any = sys.stdin.buffer if name == "-" else stack.enter_context(open(name, "rb"))
-    if name.lower().endswith(".gz"):
-        stream = stack.enter_context(gzip.open(stream))
-    if format not in _DELIMITERS and (name == "-" or not stream.seekable()):
-        source, stream = stream, stack.enter_context(tempfile.SpooledTemporaryFile(1 << 26))
+    zipped = name.lower().endswith(".gz")
+    if name == "-" or zipped or not stream.seekable():
+        source = stack.enter_context(gzip.open(stream)) if zipped else stream
+        stream = stack.enter_context(tempfile.NamedTemporaryFile())
         shutil.copyfileobj(source, stream)
         stream.seek(0)
     return stream
@@ -172,14 +172,16 @@ def _resliced(batches: Iterable[Any], batch_rows: int, blame: _Blame) -> Iterato
 
 
 def _csv_contents(stream: Any, delimiter: str, *, text: bool) -> _Contents:
-    # The reader stops right below the header, and leaves the rest of the stream to pyarrow.
     header = (line.decode("utf-8-sig") for line in iter(stream.readline, b""))
     names = next(filter(None, csv.reader(header, delimiter=delimiter)), [])
     strings = pa.schema([(name, pa.string()) for name in names])
     types, nulls = (strings, [""]) if text else (None, list(NULL_WORDS))
+    # Not the stream itself: pyarrow reads ahead, and hangs if Python exits meanwhile.
+    rest = pa.OSFile(stream.name)
+    rest.seek(stream.tell())
     try:
         rows = (pa.csv.open_csv if text else pa.csv.read_csv)(
-            stream,
+            rest,
             # One thread: only then do errors carry the number of the row.
             pa.csv.ReadOptions(column_names=names, block_size=_BLOCK, use_threads=False),
             pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
