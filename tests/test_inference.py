@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from improbable.data.frames import RawColumn, read_frame
+from improbable.data.frames import RawColumn, as_storage, read_frame
 from improbable.data.inference import infer_kind
+from improbable.data.table import TableCodec
 from improbable.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -118,8 +119,6 @@ def test_infinities_never_make_a_kind_that_cannot_fit(values):
 
 
 def fit_inferred(column, *, named=True):
-    from improbable.data.frames import as_storage
-
     kind = infer_kind(column, named=named)
     stored, unreadable = as_storage(column, kind.storage, column.dtype)
     assert not unreadable.any()
@@ -157,8 +156,6 @@ def test_whatever_kind_texts_get_they_fit_it(values, named):
 
 
 def test_a_late_cell_that_is_no_date_is_named():
-    from improbable.data.table import TableCodec
-
     data = pd.DataFrame({"when": [*dates(400), "soon"]})
     with pytest.raises(DataError, match=r"'when' cannot be read as time: 'soon'"):
         TableCodec().fit(data)

@@ -44,7 +44,7 @@ def test_log_prob_against_scipy():
         density = np.mean(
             [
                 stats.multivariate_normal(m, np.diag(s**2)).pdf(points)
-                for m, s in zip(prior.loc[member].numpy(), prior.scale[member].numpy(), strict=True)
+                for m, s in zip(prior.loc[member], prior.scale[member], strict=True)
             ],
             axis=0,
         )

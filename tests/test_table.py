@@ -23,9 +23,11 @@ from improbable.data.columns import (
     Real,
 )
 from improbable.data.frames import read_frame, write_frame
+from improbable.data.inference import infer_kind
 from improbable.data.rows import Rows
 from improbable.data.table import TableCodec, as_kind
 from improbable.errors import DataError, DataWarning, ImprobableError, SchemaError
+from improbable.fitting import take_rows
 
 RNG = np.random.default_rng(0)
 N = 200
@@ -223,6 +225,15 @@ def test_unreadable_numbers_are_scored_as_never_seen():
     assert not rows.observed[np.ix_([3, 5], parts)].any()
     assert (rows.values[np.ix_([3, 5], entries)] == 0.0).all()
     assert rows.observed[:, parts].sum() == N - 2
+
+
+def test_unreadable_cells_leave_the_offsets_of_others():
+    codec = TableCodec({"age": Cyclic(24.0)}).fit(TABLE[["age", "balance"]])
+    words = TABLE["age"].astype(str)
+    words[0], words[1] = "inf", "n/a"
+    rows = codec.transform(TABLE[["balance"]].assign(age=words))
+    np.testing.assert_allclose(rows.offsets[:3, 0], [-np.log(N + 1), -np.log(N + 1), 0.0])
+    assert rows.unseen[:3, 0].tolist() == [True, True, False]
 
 
 def test_a_column_all_missing_is_masked():
@@ -513,14 +524,10 @@ def is_circle(column):
 
 
 def all_identifiers(data):
-    from improbable.data.inference import infer_kind
-
     kinds = [infer_kind(c, named=True) for c in read_frame(data).columns.values()]
     return {type(kind).__name__ for kind in kinds} == {"Identifier"}
 
 
 def read_part(codec, data, start):
     """The later rows as they were read with all others: in the same types."""
-    from improbable.fitting import take_rows
-
     return take_rows(codec.read(data), np.arange(start, len(data)))

@@ -141,7 +141,7 @@ def test_interrupt_keeps_the_best_so_far():
         if step >= 40:
             raise KeyboardInterrupt
 
-    history = run(vae, TrainConfig(max_steps=1000, batch_size=64), stop)
+    history = run(vae, TrainConfig(max_steps=1000, batch_size=64, checks=25), stop)
     assert history.stop_reason == "interrupted"
     assert "best weights so far" in history.message
     assert all(torch.isfinite(p).all() for p in vae.parameters())
@@ -244,3 +244,17 @@ def test_encoder_sees_clipped_and_visible_values_only():
     hidden = seen.clone()
     hidden[:, 0] = 0
     torch.testing.assert_close(vae.encode(far, hidden).mean, vae.encode(TRAIN.values, hidden).mean)
+
+
+def test_the_number_of_threads_is_given_back(monkeypatch):
+    seen = []
+    take = training._Run.take_step
+    monkeypatch.setattr(
+        training._Run,
+        "take_step",
+        lambda self: (seen.append(torch.get_num_threads()), take(self))[1],
+    )
+    before = torch.get_num_threads()
+    run(fresh(), TrainConfig(max_steps=3))
+    assert set(seen) == {1}
+    assert torch.get_num_threads() == before

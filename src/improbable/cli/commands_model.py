@@ -59,13 +59,8 @@ def fit(
     The whole table is read, its column kinds are inferred, and one model file is written.
     What is not said defaults to what VAEDetector does.
     """
-    from improbable.cli.modeling import (
-        check_destination,
-        fit_file,
-        fit_lines,
-        parse_kinds,
-        read_training,
-    )
+    from improbable.cli.destinations import check_destination
+    from improbable.cli.modeling import fit_file, fit_lines, parse_kinds, read_training
 
     check_destination(output)
     kinds = parse_kinds(kind or [])

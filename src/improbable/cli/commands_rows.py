@@ -45,14 +45,14 @@ def score(
     and warnings. Any number of rows passes through in constant memory; the output appears when
     all of it is ready.
     """
+    from improbable.cli.destinations import check_output
     from improbable.cli.feed import open_feed
     from improbable.cli.scoring import Question, Scoring
-    from improbable.data.files import format_of
     from improbable.persistence import load
 
     question = Question(alpha, fdr, tail)
     question.check()
-    format_of(output, output_format)
+    check_output(output, output_format)
     fitted = load(model).model_
     feed = open_feed(input, fitted.codec, format=format, batch_rows=batch_rows)
     started = time.perf_counter()
@@ -86,10 +86,12 @@ def reconstruct(
 
     The output has the columns seen at fit, in their units and types.
     """
+    from improbable.cli.destinations import check_output
     from improbable.cli.feed import open_feed
     from improbable.cli.filling import reconstruct_file
     from improbable.persistence import load
 
+    check_output(output, output_format)
     fitted = load(model).model_
     feed = open_feed(input, fitted.codec, format=format, batch_rows=batch_rows)
     with rows_bar("reconstructing", shown=progress) as moved:
@@ -111,10 +113,12 @@ def impute(
 
     All other cells and columns stay as they are.
     """
+    from improbable.cli.destinations import check_output
     from improbable.cli.feed import open_feed
     from improbable.cli.filling import impute_file
     from improbable.persistence import load
 
+    check_output(output, output_format)
     fitted = load(model).model_
     feed = open_feed(input, fitted.codec, format=format, batch_rows=batch_rows)
     with rows_bar("imputing", shown=progress) as moved:
@@ -131,9 +135,11 @@ def sample(
     json: Json = False,
 ) -> None:
     """Write new rows, drawn from the model."""
+    from improbable.cli.destinations import check_output
     from improbable.cli.filling import sample_file
     from improbable.persistence import load
 
+    check_output(output, output_format)
     fitted = load(model).model_
     sample_file(fitted, n, output, format=output_format, random_state=seed)
     _report(f"{n:,} rows sampled", {"rows": n, "output": output}, json=json)

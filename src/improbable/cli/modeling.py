@@ -1,6 +1,5 @@
 """From a file to a model file, and what a model file says about itself."""
 
-import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -45,15 +44,6 @@ def _parse_kind(text: str) -> Any:
         hint = f" (nearest: {near[0]})" if near else ""
         raise DataError(f"{text!r} is no kind{hint}. Kinds are {', '.join(sorted(COLUMNS))}.")
     return text
-
-
-def check_destination(path: str) -> None:
-    """Refuse a path that `save` could not write, before any time goes into a fit."""
-    folder = os.path.dirname(os.path.abspath(path))
-    if os.path.isdir(path):
-        raise DataError(f"{path} is a folder. Name a file, as in -o model.safetensors.")
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise DataError(f"{folder} is no folder that can be written to. Choose another path.")
 
 
 def read_training(

@@ -128,9 +128,8 @@ def read_table(path: Path, *, format: str | None = None) -> pa.Table:
 def _opened(name: str, stack: ExitStack) -> Any:
     """Open a file on disk: what is compressed or piped is copied there first."""
     stream: Any = sys.stdin.buffer if name == "-" else stack.enter_context(open(name, "rb"))
-    zipped = name.lower().endswith(".gz")
-    if name == "-" or zipped or not stream.seekable():
-        source = stack.enter_context(gzip.open(stream)) if zipped else stream
+    source = stack.enter_context(gzip.open(stream)) if name.lower().endswith(".gz") else stream
+    if name == "-" or source is not stream or not stream.seekable():
         stream = stack.enter_context(tempfile.NamedTemporaryFile())
         shutil.copyfileobj(source, stream)
         stream.seek(0)
@@ -165,8 +164,7 @@ def _check_names(names: list[str]) -> None:
 def _resliced(batches: Iterable[Any], batch_rows: int, blame: _Blame) -> Iterator[pa.RecordBatch]:
     with blame():
         for batch in batches:
-            # Offsets in a damaged file may point anywhere in memory.
-            batch.validate(full=True)
+            batch.validate(full=True)  # offsets in a damaged file may point anywhere in memory
             for start in range(0, batch.num_rows, batch_rows):
                 yield batch.slice(start, batch_rows)
 
