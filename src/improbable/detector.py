@@ -112,7 +112,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         likelihood: Any = "auto",
         prior: str = "aggregated",
         n_members: int = 2,
-        n_draws: int = 8,
+        n_draws: int = 6,
         score_function: str = "elbo",
         contamination: float | str = "auto",
         max_steps: int = 100,

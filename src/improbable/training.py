@@ -209,7 +209,7 @@ class _Run:
                 if not math.isfinite(loss):
                     total, count = 0.0, 0
                 self.step += 1
-                if self.step % every == 0:
+                if self.step % every == 0 or self.step == self.config.max_steps:
                     self.look(-total / max(count, 1))
                     total, count = 0.0, 0
                     if progress is not None:

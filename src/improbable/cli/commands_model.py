@@ -1,6 +1,7 @@
 """Commands that make and show models."""
 
 import sys
+from collections.abc import Callable
 from importlib.metadata import version as installed
 from typing import Annotated, Any
 
@@ -8,50 +9,79 @@ import typer
 
 from improbable import __version__
 from improbable.cli.console import on_terminal, print_record
-from improbable.cli.options import Input, InputFormat, Json, Normal
+from improbable.cli.options import (
+    BatchSize,
+    CalibrationFraction,
+    Contamination,
+    Device,
+    Draws,
+    Drop,
+    Hidden,
+    Input,
+    InputFormat,
+    Json,
+    Kind,
+    Label,
+    LatentDim,
+    LearningRate,
+    Likelihood,
+    MaxSteps,
+    Members,
+    ModelOutput,
+    Normal,
+    Quiet,
+    ScoreFunction,
+    Seed,
+    ValidationFraction,
+)
+
+FILE_OPTIONS = ("input", "output", "label", "normal", "drop", "kind", "format", "quiet", "json")
+
+
+ARGUMENTS = {
+    "members": "n_members",
+    "draws": "n_draws",
+    "latent_dim": "latent_dim",
+    "hidden": "hidden",
+    "likelihood": "likelihood",
+    "prior": "prior",
+    "score_function": "score_function",
+    "contamination": "contamination",
+    "max_steps": "max_steps",
+    "batch_size": "batch_size",
+    "learning_rate": "learning_rate",
+    "validation_fraction": "validation_fraction",
+    "calibration_fraction": "calibration_fraction",
+    "device": "device",
+    "seed": "random_state",
+}
 
 
 def fit(
+    context: typer.Context,
     input: Input,
-    output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Model file.")],
-    label: Annotated[
-        str | None,
-        typer.Option(
-            "--label", metavar="COLUMN", help="Labels: fit on normal rows, without them."
-        ),
-    ] = None,
+    output: ModelOutput,
+    label: Label = None,
     normal: Normal = None,
-    drop: Annotated[
-        list[str] | None, typer.Option("--drop", metavar="A,B", help="Columns to leave out.")
-    ] = None,
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--kind", metavar="NAME=KIND", help="Kind of a column: age=count, hour=cyclic:24."
-        ),
-    ] = None,
+    drop: Drop = None,
+    kind: Kind = None,
     format: InputFormat = None,
-    members: Annotated[int | None, typer.Option(help="Networks in the ensemble.")] = None,
-    draws: Annotated[int | None, typer.Option(help="Draws of z a row when scoring.")] = None,
-    latent_dim: Annotated[str | None, typer.Option(help="Size of z, or auto.")] = None,
-    hidden: Annotated[str | None, typer.Option(help="Hidden units, as in 128,128.")] = None,
-    likelihood: Annotated[str | None, typer.Option(help="Likelihood of numeric columns.")] = None,
-    score_function: Annotated[str | None, typer.Option(help="The score that decides.")] = None,
-    contamination: Annotated[
-        str | None, typer.Option(help="Share of the training rows that predict flags, or auto.")
-    ] = None,
-    max_steps: Annotated[int | None, typer.Option(help="Optimizer steps at most.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows a step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    validation_fraction: Annotated[
-        float | None, typer.Option(help="Share of the rows that decide when to stop.")
-    ] = None,
-    calibration_fraction: Annotated[
-        float | None, typer.Option(help="Share of the rows that calibrate p-values.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="Where to train: auto, cpu, cuda.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No bar, no summary.")] = False,
+    members: Members = None,
+    draws: Draws = None,
+    latent_dim: LatentDim = None,
+    hidden: Hidden = None,
+    likelihood: Likelihood = None,
+    prior: Prior = None,
+    score_function: ScoreFunction = None,
+    contamination: Contamination = None,
+    max_steps: MaxSteps = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    validation_fraction: ValidationFraction = None,
+    calibration_fraction: CalibrationFraction = None,
+    device: Device = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
     json: Json = False,
 ) -> None:
     """Learn what normal rows look like.
@@ -63,26 +93,8 @@ def fit(
     from improbable.cli.modeling import fit_file, fit_lines, parse_kinds, read_training
 
     check_destination(output)
-    kinds = parse_kinds(kind or [])
-    chosen = {
-        "columns": kinds or None,
-        "n_members": members,
-        "n_draws": draws,
-        "latent_dim": _number_or_word(latent_dim, int),
-        "hidden": _sizes(hidden),
-        "likelihood": likelihood,
-        "score_function": score_function,
-        "contamination": _number_or_word(contamination, float),
-        "max_steps": max_steps,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "validation_fraction": validation_fraction,
-        "calibration_fraction": calibration_fraction,
-        "device": device,
-        "random_state": seed,
-        "verbose": on_terminal() and not quiet,
-    }
-    params = {name: value for name, value in chosen.items() if value is not None}
+    params = _detector_params(context.params)
+    params |= {"columns": parse_kinds(kind or []) or None, "verbose": on_terminal() and not quiet}
     table = read_training(input, format=format, label=label, normal=normal, drop=drop or [])
     record = fit_file(table, output, params)
     if json:
@@ -91,15 +103,22 @@ def fit(
         typer.echo("\n".join(fit_lines(record)))
 
 
-def _number_or_word(text: str | None, convert: type[int] | type[float]) -> Any:
+def _detector_params(options: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of the detector that were given as options."""
+    found = {ARGUMENTS[name]: options[name] for name in ARGUMENTS if options[name] is not None}
+    for name, convert in (("latent_dim", int), ("contamination", float)):
+        if name in found:
+            found[name] = _number_or_word(found[name], convert)
+    if "hidden" in found:
+        found["hidden"] = [_number_or_word(size, int) for size in found["hidden"].split(",")]
+    return found
+
+
+def _number_or_word(text: str, convert: Callable[[str], float]) -> float | str:
     try:
-        return None if text is None else convert(text)
+        return convert(text)
     except ValueError:
         return text
-
-
-def _sizes(text: str | None) -> Any:
-    return None if text is None else [_number_or_word(size, int) for size in text.split(",")]
 
 
 def inspect(

@@ -10,13 +10,16 @@ from improbable.cli.options import (
     DEFAULT_BATCH_ROWS,
     Alpha,
     BatchRows,
+    Fdr,
     Input,
     InputFormat,
     Json,
     ModelFile,
     Output,
     OutputFormat,
+    Prefix,
     Shown,
+    Tail,
 )
 
 
@@ -25,14 +28,9 @@ def score(
     model: ModelFile,
     output: Output = "-",
     alpha: Alpha = 0.01,
-    fdr: Annotated[
-        float | None,
-        typer.Option(help="Flag by q-value: share of false alarms expected among the flagged."),
-    ] = None,
-    tail: Annotated[
-        bool, typer.Option("--tail", help="Extrapolate p-values beyond the held-out rows.")
-    ] = False,
-    prefix: Annotated[str, typer.Option(help="Put before the names of the new columns.")] = "",
+    fdr: Fdr = None,
+    tail: Tail = False,
+    prefix: Prefix = "",
     format: InputFormat = None,
     output_format: OutputFormat = None,
     batch_rows: BatchRows = DEFAULT_BATCH_ROWS,
