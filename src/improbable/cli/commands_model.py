@@ -29,14 +29,12 @@ from improbable.cli.options import (
     Members,
     ModelOutput,
     Normal,
+    Prior,
     Quiet,
     ScoreFunction,
     Seed,
     ValidationFraction,
 )
-
-FILE_OPTIONS = ("input", "output", "label", "normal", "drop", "kind", "format", "quiet", "json")
-
 
 ARGUMENTS = {
     "members": "n_members",

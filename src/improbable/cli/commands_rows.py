@@ -56,18 +56,10 @@ def score(
     started = time.perf_counter()
     scoring = Scoring(fitted, question, prefix)
     rows, flagged = scoring.run(feed, output, format=output_format, shown=progress)
-    seconds = time.perf_counter() - started
-    record = {
-        "rows": rows,
-        "flagged": flagged,
-        "alpha": alpha,
-        "fdr": fdr,
-        "output": output,
-        "seconds": round(seconds, 3),
-        "rows_per_second": round(rows / seconds),
-    }
-    speed = f"{record['rows_per_second']:,} rows/s"
-    _report(f"{rows:,} rows, {flagged:,} flagged at {question}, {speed}", record, json=json)
+    speed = round(rows / (time.perf_counter() - started))
+    line = f"{rows:,} rows, {flagged:,} flagged at {question}, {speed:,} rows/s"
+    record = {"rows": rows, "flagged": flagged, "alpha": alpha, "fdr": fdr, "output": output}
+    _report(line, {**record, "rows_per_second": speed}, json=json)
 
 
 def reconstruct(

@@ -81,11 +81,12 @@ Kind = Annotated[
         "--kind", metavar="NAME=KIND", help="Kind of a column: age=count, hour=cyclic:24."
     ),
 ]
-Members = Annotated[int | None, typer.Option("--members", help="Networks in the ensemble.")]
-Draws = Annotated[int | None, typer.Option("--draws", help="Draws of z a row when scoring.")]
+Members = Annotated[int | None, typer.Option(help="Networks in the ensemble.")]
+Draws = Annotated[int | None, typer.Option(help="Draws of z a row when scoring.")]
 LatentDim = Annotated[str | None, typer.Option(help="Size of z, or auto.")]
 Hidden = Annotated[str | None, typer.Option(help="Hidden units, as in 128,128.")]
 Likelihood = Annotated[str | None, typer.Option(help="Likelihood of numeric columns.")]
+Prior = Annotated[str | None, typer.Option(help="p(z): aggregated or normal.")]
 ScoreFunction = Annotated[str | None, typer.Option(help="The score that decides.")]
 Contamination = Annotated[
     str | None, typer.Option(help="Share of the training rows that predict flags, or auto.")
@@ -100,14 +101,5 @@ CalibrationFraction = Annotated[
     float | None, typer.Option(help="Share of the rows that calibrate p-values.")
 ]
 Device = Annotated[str | None, typer.Option(help="Where to train: auto, cpu, cuda.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No bar, no summary.")]
-# Options of `score`.
-Fdr = Annotated[
-    float | None,
-    typer.Option(help="Flag by q-value: share of false alarms expected among the flagged."),
-]
-Tail = Annotated[
-    bool, typer.Option("--tail", help="Extrapolate p-values beyond the held-out rows.")
-]
-Prefix = Annotated[str, typer.Option(help="Put before the names of the new columns.")]
