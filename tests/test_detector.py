@@ -231,6 +231,8 @@ def test_warnings_name_the_cells(detector, new):
     assert "age is outside" in found["warnings"][0]
     assert "city was never seen" in found["warnings"][1]
     assert all("income is missing in all rows" in w for w in found["warnings"])
+    assert all("another order" in w for w in found["warnings"])
+    assert not any("another order" in w for w in detector.detect(odd)["warnings"])
     assert "age = 500" in found["top_reasons"][0]
 
 

@@ -15,7 +15,6 @@ from improbable.data.frames import RawColumn, frame_library, write_frame
 from improbable.data.parts import Floats
 from improbable.data.table import TableCodec
 from improbable.generation import Mixture, conditional
-from improbable.priors import Prior
 from improbable.vae import VAE, Batch
 
 GRID = ndtri((np.arange(16) + 0.5) / 16)
@@ -194,7 +193,6 @@ class Expected:
 
 def expected_cells(
     vae: VAE,
-    prior: Prior,
     codec: TableCodec,
     batch: Batch,
     noise: torch.Tensor,
@@ -205,8 +203,6 @@ def expected_cells(
     Parameters
     ----------
     vae : VAE
-    prior : Prior
-        p(z).
     codec : TableCodec
     batch : Batch
         n rows.
@@ -226,7 +222,7 @@ def expected_cells(
             some = batch[torch.from_numpy(rows)]
             visible = some.observed.clone()
             visible[:, parts] = 0.0
-            found = _summary(codec, i, conditional(vae, prior, some, visible, noise))
+            found = _summary(codec, i, conditional(vae, some, visible, noise))
             values[rows, i], lower[rows, i], upper[rows, i] = found
     return Expected(values, lower, upper)
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -217,7 +217,7 @@ def _calibrate(
     model = Model(codec, vae, prior, noise, name, blank, np.empty(0), apart, history, sizes)
     reference = held_out.take(slice(REFERENCE_ROWS))
     shares = np.where(reference.missing, np.nan, model.shares(reference))
-    model = _with(model, reference=Reference(shares))
+    model = replace(model, reference=Reference(shares))
     decision: Floats = np.sort(model.decision_scores(held_out)) if len(held_out) else np.empty(0)
     if not apart:
         warnings.warn(
@@ -226,12 +226,7 @@ def _calibrate(
             CalibrationWarning,
             stacklevel=5,
         )
-    return _with(model, held_out=decision)
-
-
-def _with(model: Model, **changes: Any) -> Model:
-    fields = {name: getattr(model, name) for name in model.__dataclass_fields__}
-    return Model(**{**fields, **changes})
+    return replace(model, held_out=decision)
 
 
 def as_sizes(hidden: Sequence[int]) -> tuple[int, ...]:

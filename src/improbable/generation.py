@@ -12,7 +12,7 @@ from improbable.scores import draw
 from improbable.vae import VAE, Batch
 
 Floats = NDArray[np.float64]
-FILL_ROUNDS = 20
+FILL_ROUNDS = 10
 
 
 @torch.no_grad()
@@ -65,20 +65,19 @@ class Mixture:
 
 
 @torch.no_grad()
-def conditional(vae: VAE, prior: Prior, batch: Batch, visible: Tensor, noise: Tensor) -> Mixture:
+def conditional(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor) -> Mixture:
     r"""Predictive distribution of all cells given the visible ones.
 
     .. math:: p(x \mid x_v) \approx \sum_l w_l \, p(x \mid z_l), \qquad
         w_l \propto p(x_v \mid z_l) \, p(z_l) / q(z_l \mid x_v)
 
     Self-normalized importance weights make this the model's own conditional
-    and not only the encoder's guess of it (Mattei and Frellsen, "MIWAE", 2019, eq. 11).
+    and not only the encoder's guess of it (Mattei and Frellsen, "MIWAE", 2019,
+    eq. 11). p(z) is the standard Normal that training uses.
 
     Parameters
     ----------
     vae : VAE
-    prior : Prior
-        p(z).
     batch : Batch
         n rows.
     visible : Tensor of shape (n, n_parts)
@@ -87,7 +86,7 @@ def conditional(vae: VAE, prior: Prior, batch: Batch, visible: Tensor, noise: Te
         Shared standard Normal draws.
     """
     filled, seen = fill_in(vae, batch, visible)
-    draws = draw(vae, replace(batch, values=filled), noise, seen, prior)
+    draws = draw(vae, replace(batch, values=filled), noise, seen)
     log_weights = draws.decoded.log_prob(batch.values, visible) + draws.log_ratio
     weights = torch.softmax(log_weights.flatten(0, 1), dim=0)
     mean = draws.decoded.mean.flatten(0, 1)

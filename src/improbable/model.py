@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from improbable import calibration, scores
+from improbable.data.frames import Frame
 from improbable.data.parts import Bools, Floats
 from improbable.data.rows import Rows
 from improbable.data.table import TableCodec
@@ -157,9 +158,11 @@ def as_batch(rows: Rows, dtype: torch.dtype = torch.float64) -> Batch:
     return Batch(*(torch.tensor(array.T, dtype=dtype).contiguous().T for array in arrays))
 
 
-def row_warnings(codec: TableCodec, rows: Rows) -> NDArray[np.object_]:
+def row_warnings(codec: TableCodec, rows: Rows, frame: Frame) -> NDArray[np.object_]:
     """What is unusual about each row's cells, in words, shape (n,); empty where nothing is."""
     out = np.full(len(rows), "", dtype=object)
+    if codec.is_reordered(frame):
+        out[:] = "columns are in another order than in training"
     whole = rows.missing.all(axis=0) & (len(rows) > 0)
     flags = [
         (rows.unseen, "{} was never seen in training"),

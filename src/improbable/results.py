@@ -18,7 +18,6 @@ from improbable.model import Model, as_batch, row_warnings
 
 AUTO_ALPHA = 0.01
 N_REASONS = 3
-REASONS_UP_TO = 0.05
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Detection:
     score, mc_se : ndarray
         Nats; the score's Monte-Carlo standard error beside it.
     top_reasons, warnings : ndarray of str
-        Joined with "; ". Rows with p-values above 0.05 have no reasons.
+        Joined with "; ". Rows that are not flagged have no reasons.
     """
 
     is_outlier: Bools
@@ -98,9 +97,8 @@ def detect(
     p = model.p_values(score, tail=tail)
     q = calibration.q_values(p)
     flagged = p <= alpha if fdr is None else q <= fdr
-    doubtful = flagged | (p <= max(alpha, REASONS_UP_TO))
-    reasons = top_reasons(model, frame, rows, np.flatnonzero(doubtful))
-    return Detection(flagged, p, q, score, error, reasons, row_warnings(model.codec, rows))
+    reasons = top_reasons(model, frame, rows, np.flatnonzero(flagged))
+    return Detection(flagged, p, q, score, error, reasons, row_warnings(model.codec, rows, frame))
 
 
 def top_reasons(
@@ -129,9 +127,7 @@ def _explanation(
     shares = model.shares(rows)
     surprise = np.where(rows.missing, 0.0, model.reference.typical - shares)
     rank = np.argsort(np.argsort(-surprise, axis=1, kind="stable"), axis=1)
-    expected = expected_cells(
-        model.vae, model.prior, model.codec, as_batch(rows), model.noise, rank < n_best
-    )
+    expected = expected_cells(model.vae, model.codec, as_batch(rows), model.noise, rank < n_best)
     values = found_values(model, frame, index)
     seen, n_seen = names_seen(model.codec, values)
     return Explanation(
@@ -178,19 +174,18 @@ def reconstruct(model: Model, frame: Frame) -> Any:
 
 
 def impute(model: Model, frame: Frame) -> Any:
-    """Rows with missing cells filled in, as a table of the library of `frame`."""
+    """Rows with missing and unreadable cells filled in, as a table of the library of `frame`."""
     rows = model.codec.transform(frame)
     filled = np.zeros_like(rows.values)
     for place, batch in model.blocks(rows):
-        mixture = generation.conditional(
-            model.vae, model.prior, batch, batch.observed, model.noise
-        )
+        mixture = generation.conditional(model.vae, batch, batch.observed, model.noise)
         filled[place] = mixture.expected
     decoded = model.codec.inverse_transform(filled, frame)
     columns = dict(decoded)
-    for i, column in enumerate(model.codec.modeled):
+    for column in model.codec.modeled:
         kept = model.codec.stored(column, frame.columns[column.name])
-        values = np.where(rows.missing[:, i], decoded[column.name].values, kept)
+        blank = np.array([v is None or v != v for v in kept], dtype=bool)
+        values = np.where(blank, decoded[column.name].values, kept)
         columns[column.name] = RawColumn(values, column.kind.storage, column.dtype)
     return write_frame(columns, frame.library)
 

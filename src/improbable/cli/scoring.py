@@ -168,8 +168,7 @@ class Scoring:
         p = found["p_value"]
         q = q_values(p)
         flagged = self.question.flags(p, q)
-        doubtful = flagged | (p <= max(self.question.alpha, results.REASONS_UP_TO))
-        reasons = np.where(doubtful, found["top_reasons"], "")
+        reasons = np.where(flagged, found["top_reasons"], "")
         remarks = [_joined(old, notes) for old in found["warnings"]]
         new = {"is_outlier": flagged, "q_value": q, "top_reasons": reasons, "warnings": remarks}
         return {**found, **new}

@@ -224,6 +224,11 @@ class TableCodec:
         """Encoded entries and parts of modeled column `i`."""
         return self._slots[i]
 
+    def is_reordered(self, frame: Frame) -> bool:
+        """Whether a table holds the columns seen at fit in another order."""
+        known = [column.name for column in self.columns]
+        return [name for name in frame.columns if name in set(known)] != known
+
     def stored(self, column: Column, raw: RawColumn) -> Values:
         """Values of a column in the storage its kind takes."""
         return column.read(raw)[0]
