@@ -7,7 +7,6 @@ One fit of this library gives four scores of the same rows: the reconstruction p
 report's page 8 and of its page 9, the ELBO that decides by default, and the squared error of the
 decoded mean, which is an autoencoder's. Beside them PCA and kernel PCA (Gaussian kernel), which
 the report compares with. Digits are rows of 784 pixels here, a column each.
-
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from compare import check_markers, write_between_markers
 from datasets import FULL, DataError, data_folder, existing, kdd99
 from peers import encoded, fit_pca
 from sklearn.metrics import average_precision_score, roc_auc_score
@@ -36,18 +36,30 @@ Scores = dict[str, np.ndarray]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run both experiments and return the exit status."""
     options = parsed(argv)
+    rows: list[str] = []
     try:
-        folder = data_folder()
-        for digit in options.digits:
-            for name, is_anomaly, scores in mnist(folder, digit, options.rows):
-                report(name, is_anomaly, scores)
-        if not options.no_kdd:
-            for name, is_anomaly, scores in attacks(folder):
-                report(name, is_anomaly, scores)
+        check_markers(options.markdown)
+        for name, is_anomaly, scores in experiments(data_folder(), options):
+            rows += [header(scores)] if not rows else []
+            rows.append(line(name, is_anomaly, scores))
+            print(rows[-1], flush=True)
     except DataError as error:
         print(error, file=sys.stderr)
         return 2
+    if options.markdown:
+        note = f"{options.rows} training images a digit; each cell is ROC AUC / average precision."
+        write_between_markers(options.markdown, [note], rows, [])
     return 0
+
+
+def experiments(
+    folder: Path, options: argparse.Namespace
+) -> Iterator[tuple[str, np.ndarray, Scores]]:
+    """Name, labels and scores of each ranking."""
+    for digit in options.digits:
+        yield from mnist(folder, digit, options.rows)
+    if not options.no_kdd:
+        yield from attacks(folder)
 
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -56,6 +68,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--digits", type=int, nargs="*", default=range(10), metavar="D")
     parser.add_argument("--rows", type=int, default=6_000, help="training images (default 6000)")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     parser.add_argument("--no-kdd", action="store_true", help="digits only")
     return parser.parse_args(argv)
 
@@ -113,14 +126,20 @@ def fit_kernel_pca(rows: np.ndarray, seed: int) -> Callable[[np.ndarray], np.nda
     return score
 
 
-def report(name: str, is_anomaly: np.ndarray, scores: Scores) -> None:
-    """Print ROC AUC and average precision of each score on a line."""
+def header(scores: Scores) -> str:
+    """Head of the table."""
+    names = ("anomaly", *scores)
+    return f"| {' | '.join(names)} |\n| {' | '.join('---' for _ in names)} |"
+
+
+def line(name: str, is_anomaly: np.ndarray, scores: Scores) -> str:
+    """ROC AUC and average precision of each score, a line of the table."""
     cells = [
-        f"{label} {roc_auc_score(is_anomaly, values):.3f} / "
+        f"{roc_auc_score(is_anomaly, values):.3f} / "
         f"{average_precision_score(is_anomaly, values):.3f}"
-        for label, values in scores.items()
+        for values in scores.values()
     ]
-    print(f"{name:12s} {'  '.join(cells)}", flush=True)
+    return f"| {' | '.join((name, *cells))} |"
 
 
 if __name__ == "__main__":

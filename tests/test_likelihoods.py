@@ -129,6 +129,18 @@ def test_joint_groups_equal_neighbors_and_adds_up():
     assert distribution.sample(np.random.default_rng(0)).shape == (6, 7)
 
 
+def test_joint_log_prob_counts_observed_parts_only():
+    joint = Joint.of(mixed_parts())
+    distribution = joint(torch.tensor(np.random.default_rng(0).normal(size=(6, joint.param_size))))
+    x = torch.tensor([[1.0, 0, 1, 0, 0.5, -0.5, 2.0]]).double().expand(6, -1)
+    parts = distribution.log_prob_blocks(x)
+    for hidden in range(5):
+        seen = torch.ones(6, 5).double()
+        seen[:, hidden] = 0.0
+        expected = parts.sum(-1) - parts[:, hidden]
+        torch.testing.assert_close(distribution.log_prob(x, seen), expected)
+
+
 def test_only_per_column_scales_are_tied():
     joint = Joint.of(mixed_parts())
     tied = np.flatnonzero(joint.constant_params)
