@@ -64,7 +64,7 @@ Normal = Annotated[
         show_default=False,
     ),
 ]
-DEFAULT_BATCH_ROWS = 16_384
+DEFAULT_BATCH_ROWS = 8_192
 
 # Options of `fit`; those not given are left to the detector.
 ModelOutput = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Model file.")]
