@@ -319,12 +319,6 @@ def active_units(vae: VAE, rows: Batch) -> list[int]:
     return [int(n) for n in (loc.var(dim=1, correction=0) > ACTIVE_UNIT).sum(dim=-1)]
 
 
-@torch.no_grad()
-def mean_kl(vae: VAE, rows: Batch) -> Tensor:
-    """Mean KL of each member's posterior from the prior, nats."""
-    return vae.prior.kl(vae.encode(rows.values, rows.observed)).mean(dim=1)
-
-
 def _message(reason: StopReason, active: list[int], latent_dim: int, rollbacks: int) -> str:
     notes = [reason.value]
     if min(active) == 0:
