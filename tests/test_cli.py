@@ -17,7 +17,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 from typer.testing import CliRunner
 
-from improbable import load
+from improbable import load, training
 from improbable.calibration import q_values
 from improbable.cli import app, console, evaluation
 from improbable.cli.scoring import RESULT, Tally
@@ -188,6 +188,24 @@ def test_fit_takes_the_arguments_of_the_detector(home, tmp_path):
     assert (detector.latent_dim, detector.contamination, detector.random_state) == (3, 0.1, 7)
     assert (detector.hidden, detector.n_members, detector.n_draws) == ((16,), 2, 4)
     assert detector.columns["age"].period == 99.0
+
+
+def test_an_interrupted_fit_writes_its_best_model(home, new, tmp_path, monkeypatch):
+    def stop(run, train_elbo):
+        look(run, train_elbo)
+        if len(run.steps) == 3:
+            raise KeyboardInterrupt
+
+    look = training._Run.look
+    monkeypatch.setattr(training._Run, "look", stop)
+    out, err = run("fit", home / "train.csv", "-o", tmp_path / "m", *SMALL)
+    assert "interrupted: the best weights so far are kept" in out + err
+    monkeypatch.undo()
+    history = load(tmp_path / "m").history_
+    assert history.stop_reason == "interrupted"
+    assert max(history.held_out_elbo) == pytest.approx(np.mean(history.best_elbo), abs=0.5)
+    run("score", new, "-m", tmp_path / "m", "-o", tmp_path / "s.csv")
+    assert len(cells(tmp_path / "s.csv")) == 60
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,7 @@ def test_interrupted_fit_still_gives_a_detector(monkeypatch):
     with pytest.warns(TrainingWarning, match="interrupted"):
         detector = VAEDetector(**SMALL).fit(ROWS)
     assert np.isfinite(detector.score_samples(ROWS)).all()
+    assert detector.history_.best_step == detector.history_.steps[-1] >= 10
 
 
 def broken_steps(monkeypatch, bad):

@@ -164,6 +164,31 @@ class ContinuousBernoulli(_Scalar):
         return distribution.icdf(uniform)
 
 
+class OneHot(td.Distribution):
+    """One of several categories, as indicator vectors; torch's own validates at every call.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (..., n_categories)
+        Log probabilities.
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+        super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return (value * self.logits).sum(-1)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.logits.exp()
+
+    @property
+    def variance(self) -> Tensor:
+        return self.mean * (1.0 - self.mean)
+
+
 @dataclass(frozen=True)
 class Categorical:
     """One-hot blocks of `width` categories each."""
@@ -181,7 +206,7 @@ class Categorical:
 
     def __call__(self, raw: Tensor) -> td.Distribution:
         logits = _folded(raw, self.n_parts, self.width)
-        return td.OneHotCategorical(logits=logits, validate_args=False)
+        return OneHot(logits.log_softmax(-1))
 
     def event(self, flat: Tensor) -> Tensor:
         return _folded(flat, self.n_parts, self.width)
@@ -194,7 +219,7 @@ class Categorical:
         return variance.flatten(-2)
 
     def draw(self, distribution: td.Distribution, rng: Rng) -> Tensor:
-        assert isinstance(distribution, td.OneHotCategorical)
+        assert isinstance(distribution, OneHot)
         gumbel = _like(rng.gumbel(size=tuple(distribution.logits.shape)), distribution.logits)
         chosen = (distribution.logits + gumbel).argmax(-1)
         return torch.nn.functional.one_hot(chosen, self.width).to(distribution.logits.dtype)

@@ -12,20 +12,16 @@ from torch import Tensor, nn
 
 
 class MemberLinear(nn.Module):
-    """Affine map of each member, weights of shape (n_members, in, out).
-
-    The product is laid out with rows running fastest in memory, so that what
-    follows can slice outputs without leaving long contiguous runs.
-    """
+    """Affine map of each member, weights of shape (n_members, in, out)."""
 
     def __init__(self, n_members: int, in_size: int, out_size: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(n_members, in_size, out_size))
         self.bias = nn.Parameter(torch.zeros(n_members, 1, out_size))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Image of `x`, shape (n_members, n, out), for x of shape (n_members, n, in)."""
-        return torch.bmm(self.weight.mT, x.mT).add_(self.bias.mT).mT
+    def forward(self, columns: Tensor) -> Tensor:
+        """Image of shape (n_members, out, n), for columns of shape (n_members, in, n)."""
+        return torch.baddbmm(self.bias.mT, self.weight.mT, columns)
 
 
 class MemberMLP(nn.Module):
@@ -33,7 +29,9 @@ class MemberMLP(nn.Module):
 
     .. math:: f(x) = A x + b + W_m \, r(\dots r(W_1 x + b_1))
 
-    The linear path lets a network begin at a closed-form linear model.
+    The linear path lets a network begin at a closed-form linear model. Rows run
+    fastest in memory all the way through, so that what follows can slice outputs
+    without leaving long contiguous runs.
     """
 
     def __init__(self, n_members: int, sizes: Sequence[int]) -> None:
@@ -44,11 +42,11 @@ class MemberMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs of shape (n_members, n, out), for x of shape (n_members, n, in)."""
-        hidden = x
+        columns = x.mT
+        hidden = columns
         for layer in list(self.layers)[:-1]:
             hidden = layer(hidden).relu_()
-        out: Tensor = self.layers[-1](hidden)
-        return out.mT.baddbmm_(self.linear.mT, x.mT).mT
+        return torch.baddbmm(self.layers[-1](hidden), self.linear.mT, columns).mT
 
 
 @torch.no_grad()
@@ -66,3 +64,34 @@ def initialize(network: MemberMLP, generator: torch.Generator) -> None:
         spread = 0.1 if layer is network.layers[-1] else math.sqrt(2.0)
         layer.weight.normal_(generator=generator)
         layer.weight.mul_(spread / math.sqrt(layer.weight.shape[1]))
+
+
+def share_storage(network: nn.Module) -> Tensor:
+    """Weights of a network as one leaf tensor, of which its parameters become views.
+
+    An optimizer, a norm, a snapshot then cost one operation instead of one for
+    each parameter. The gradients share one tensor likewise.
+
+    Returns
+    -------
+    Tensor of shape (n_weights,)
+        With its `grad`; parameters follow each other whole.
+    """
+    parameters = list(network.parameters())
+    sizes = [p.numel() for p in parameters]
+    weights = torch.cat([p.detach().flatten() for p in parameters])
+    weights.grad = torch.zeros_like(weights)
+    pieces = zip(weights.split(sizes), weights.grad.split(sizes), strict=True)
+    for parameter, (piece, gradient) in zip(parameters, pieces, strict=True):
+        parameter.data = piece.view(parameter.shape)
+        parameter.grad = gradient.view(parameter.shape)
+    return weights
+
+
+def owners(network: nn.Module) -> Tensor:
+    """Member that each weight of `share_storage` belongs to, shape (n_weights,)."""
+    places = [
+        torch.arange(len(p), device=p.device).repeat_interleave(p[0].numel())
+        for p in network.parameters()
+    ]
+    return torch.cat(places)

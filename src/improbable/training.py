@@ -9,6 +9,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from improbable.networks import owners, share_storage
 from improbable.objective import elbo
 from improbable.vae import VAE, Batch
 
@@ -17,6 +18,7 @@ MAX_ROLLBACKS = 5
 VALIDATION_ROWS = 2048
 WINSOR = 10.0
 SMALL_STEP = 1e9
+LARGEST_GRADIENT = 100.0
 
 
 class StopReason(Enum):
@@ -53,8 +55,8 @@ class TrainConfig:
         Looks at the held-out rows over `max_steps`.
     """
 
-    max_steps: int = 100
-    batch_size: int = 256
+    max_steps: int = 80
+    batch_size: int = 128
     learning_rate: float = 3e-3
     mask_rate: float = 0.25
     patience: int = 2
@@ -180,8 +182,9 @@ class _Run:
         self.held_out_curve: list[float] = []
         self.order = torch.empty(0, dtype=torch.long, device=rows.values.device)
         self.noise = self._normal(vae.n_members, len(held_out), vae.latent_dim)
+        self.weights, self.owner = share_storage(vae), owners(vae)
         self.new_optimizer()
-        self.best = self.snapshot()
+        self.best = self.weights.clone()
         self.best_elbo = self.held_out_elbo()
         self.best_mean, self.best_step = float(self.best_elbo.mean()), 0
 
@@ -191,11 +194,8 @@ class _Run:
 
     def new_optimizer(self) -> None:
         self.optimizer = torch.optim.Adam(
-            self.vae.parameters(), lr=self.rate, betas=(0.9, 0.99), fused=True
+            [self.weights], lr=self.rate, betas=(0.9, 0.99), fused=True
         )
-
-    def snapshot(self) -> list[Tensor]:
-        return [p.detach().clone() for p in self.vae.parameters()]
 
     def loop(self, progress: Progress | None) -> StopReason:
         every = max(1, self.config.max_steps // self.config.checks)
@@ -217,6 +217,8 @@ class _Run:
                     if self.gave_up():
                         return StopReason.CONVERGED
         except KeyboardInterrupt:
+            if count:
+                self.look(-total / count)
             return StopReason.INTERRUPTED
         return StopReason.CONVERGED if self.stale else StopReason.MAX_STEPS
 
@@ -230,11 +232,11 @@ class _Run:
         visible = batch.observed * self.draw_masks(len(batch))
         noise = self._normal(self.vae.n_members, len(batch), self.vae.latent_dim)
         loss = -elbo(self.vae, batch, visible, noise).mean(dim=1).sum()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=False)
         loss.backward()  # type: ignore[no-untyped-call]
         value = loss.item() / self.vae.n_members
         if math.isfinite(value):
-            torch.nn.utils.clip_grad_norm_(self.vae.parameters(), 100.0, foreach=True)
+            torch.nn.utils.clip_grad_norm_(self.weights, LARGEST_GRADIENT, foreach=True)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.rate * one_cycle(self.step / self.config.max_steps)
             self.optimizer.step()
@@ -274,9 +276,7 @@ class _Run:
         found = self.held_out_elbo()
         better = found > self.best_elbo
         self.best_elbo = torch.where(better, found, self.best_elbo)
-        with torch.no_grad():
-            for kept, now in zip(self.best, self.vae.parameters(), strict=True):
-                kept[better] = now[better]
+        self.best = torch.where(better[self.owner], self.weights, self.best)
         self.steps.append(self.step)
         self.train_curve.append(train_elbo)
         self.held_out_curve.append(float(found.mean()))
@@ -285,10 +285,8 @@ class _Run:
         if improved:
             self.best_mean, self.best_step = float(self.best_elbo.mean()), self.step
 
-    @torch.no_grad()
     def restore_best(self) -> None:
-        for now, kept in zip(self.vae.parameters(), self.best, strict=True):
-            now.copy_(kept)
+        self.weights.copy_(self.best)
 
     def history(self, reason: StopReason) -> History:
         active = active_units(self.vae, self.held_out)

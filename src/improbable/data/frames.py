@@ -16,6 +16,7 @@ from improbable.data.texts import number_text, parse_numbers, parse_times, plain
 from improbable.errors import DataError
 
 Values = NDArray[Any]
+WORDS = {str, type(None)}
 TRUTH = (bool, np.bool_)
 NUMBERS = (int, float, np.number, np.bool_, Decimal)
 NESTED = (dict, list, tuple, set, np.ndarray, complex)
@@ -160,6 +161,8 @@ def _seconds(series: nw.Series[Any], ticks: pa.DataType) -> Floats:
 
 def _read_objects(values: Iterable[Any]) -> RawColumn:
     cells = list(values)
+    if set(map(type, cells)) <= WORDS:
+        return RawColumn(_as_text(cells), "text", "String")
     present = [v for v in cells if not _is_missing(v)]
     if present and all(isinstance(v, TRUTH) for v in present):
         return RawColumn(_as_text(cells), "text", "Boolean")
@@ -185,7 +188,7 @@ def _is_missing(value: Any) -> bool:
 def _as_text(values: Iterable[Any]) -> Values:
     cells = list(values)
     out = np.empty(len(cells), dtype=object)
-    out[:] = [None if _is_missing(v) else v if type(v) is str else str(v) for v in cells]
+    out[:] = [v if type(v) is str else None if _is_missing(v) else str(v) for v in cells]
     return out
 
 
