@@ -34,6 +34,11 @@ def _continuous_bernoulli(raw, x):
     return x * np.log(p) + (1 - x) * np.log(1 - p) - np.log(norm)
 
 
+def _discretized_logistic(raw, x):
+    loc, scale, half = raw[:2], _scale(raw[2:]), 0.5 / 255.0
+    return np.log(st.logistic.cdf(x + half, loc, scale) - st.logistic.cdf(x - half, loc, scale))
+
+
 def _von_mises(raw, x):
     a, b = raw.reshape(-1, 2).T
     angle = np.arctan2(*x.reshape(-1, 2).T[::-1])
@@ -79,6 +84,7 @@ LIKELIHOOD_CASES = [
     ),
     LikelihoodCase("bernoulli", (0.0, 1.0), lambda raw, x: st.bernoulli.logpmf(x, _sigmoid(raw))),
     LikelihoodCase("continuous_bernoulli", (0.2, 0.9), _continuous_bernoulli),
+    LikelihoodCase("discretized_logistic", (3 / 255, 200 / 255), _discretized_logistic),
     LikelihoodCase("categorical", (0, 1, 0, 0, 0, 1), _one_hot_pmf, width=3),
     LikelihoodCase(
         "von_mises", (np.cos(1.0), np.sin(1.0), np.cos(-3.0), np.sin(-3.0)), _von_mises, width=2

@@ -1,6 +1,7 @@
 """A VAE whose log p(x) and posterior are known: probabilistic PCA."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -12,6 +13,13 @@ from improbable.likelihoods import SCALE_CEILING
 from improbable.vae import VAE, Batch, assemble_vae
 
 FLOOR = 0.05
+
+
+def plain_codec(parts):
+    """What a network needs to know of a table whose every column has one part."""
+    names = tuple(f"x{i}" for i in range(len(parts)))
+    columns = np.arange(len(parts))
+    return SimpleNamespace(network="mlp", shape=(), parts=parts, part_columns=columns, names=names)
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ def oracle(
     weights = (axes * np.array([2.0, 0.7])).T
     bias = rng.normal(size=5)
     parts = [Part("normal", 1, FLOOR, -np.inf, np.inf)] * 5
-    vae = assemble_vae(parts, range(5), 5, 2, (), (), 1).double()
+    vae = assemble_vae(plain_codec(parts), 2, (), (), 1).double()
     precision = weights @ weights.T / sigma**2 + np.eye(2)
     project = weights.T @ np.linalg.inv(precision) / sigma**2
     raw = np.log(sigma / FLOOR) / np.log(SCALE_CEILING / FLOOR)

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL
-from oracle import batch_of, oracle, tensor
+from oracle import batch_of, oracle, plain_codec, tensor
 
 from improbable import TrainingWarning, VAEDetector, objective, training
 from improbable.data.parts import Part
-from improbable.networks import MemberMLP, initialize
+from improbable.networks import initialize
 from improbable.randomness import seed_sequence, torch_generator
 from improbable.start import linear_start, principal_axes
 from improbable.training import StopReason, TrainConfig, one_cycle
@@ -20,9 +20,8 @@ TRAIN, HELD_OUT = batch_of(ROWS[:500]), batch_of(ROWS[500:])
 
 def fresh(n_members=2, latent_dim=2, hidden=(16,), likelihood="normal", seed=0):
     parts = [Part(likelihood, 1, 0.05, -10.0, 10.0)] * 5
-    vae = assemble_vae(parts, range(5), 5, latent_dim, hidden, hidden, n_members).double()
+    vae = assemble_vae(plain_codec(parts), latent_dim, hidden, hidden, n_members).double()
     for network in (vae.encoder, vae.decoder):
-        assert isinstance(network, MemberMLP)
         initialize(network, generator(seed))
     return vae
 

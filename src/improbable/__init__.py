@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Positive,
         Real,
     )
+    from improbable.data.images import ImageCodec
     from improbable.datasets import load_thyroid
     from improbable.detector import VAEDetector
     from improbable.errors import (
@@ -47,6 +48,7 @@ _HOMES = {
         "Positive",
         "Real",
     ),
+    "improbable.data.images": ("ImageCodec",),
     "improbable.datasets": ("load_thyroid",),
     "improbable.detector": ("VAEDetector",),
     "improbable.errors": (
@@ -76,6 +78,7 @@ __all__ = [
     "Datetime",
     "FormatError",
     "Identifier",
+    "ImageCodec",
     "ImprobableError",
     "ImprobableWarning",
     "NotCalibratedError",

@@ -10,7 +10,6 @@ from sklearn.utils.validation import check_is_fitted
 from improbable import calibration, results
 from improbable.data.parts import Floats
 from improbable.data.rows import Rows
-from improbable.explanations import Explanation
 from improbable.fitting import fit_model
 from improbable.latent.gaussians import Posterior
 from improbable.model import Model
@@ -32,10 +31,13 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     columns : mapping of str to column kind, optional
         Kinds that override inference, for instance ``{"age": Count()}`` or
         ``{"hour": Cyclic(period=24)}``. Columns of arrays are "x0", "x1", ...
+    codec : Codec, optional
+        What the data are; ``ImageCodec()`` for images. Tables if None.
     latent_dim : int or "auto"
         Size of z.
     hidden : sequence of int
-        Hidden units of the encoder, layer by layer.
+        Hidden units of the encoder, layer by layer; for images, of the layers
+        that follow the convolutions.
     decoder_hidden : sequence of int, optional
         The same of the decoder; the mirror of `hidden` if None.
     likelihood : "auto", str or mapping of str to str
@@ -54,8 +56,9 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
     contamination : "auto" or float in (0, 0.5]
         Share of the training rows that `predict` flags. "auto" flags p-values
         up to 0.01, or up to 3 / (n + 1) with few held-out rows.
-    max_steps : int
-        Optimizer steps at most; training stops early when the held-out ELBO does.
+    max_steps : int or "auto"
+        Optimizer steps at most; training stops early when the held-out ELBO
+        does. "auto" is 80 for tables, 1,000 for images.
     batch_size : int
         Rows a step.
     learning_rate : float
@@ -106,6 +109,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         columns: Any = None,
         *,
+        codec: Any = None,
         latent_dim: int | str = "auto",
         hidden: Any = (128, 128),
         decoder_hidden: Any = None,
@@ -115,7 +119,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         n_draws: int = 6,
         score_function: str = "elbo",
         contamination: float | str = "auto",
-        max_steps: int = 80,
+        max_steps: int | str = "auto",
         batch_size: int = 128,
         learning_rate: float = 3e-3,
         validation_fraction: float = 0.1,
@@ -124,10 +128,9 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         device: str = "auto",
         verbose: bool = False,
     ) -> None:
-        self.columns = columns
+        self.columns, self.codec = columns, codec
         self.latent_dim = latent_dim
-        self.hidden = hidden
-        self.decoder_hidden = decoder_hidden
+        self.hidden, self.decoder_hidden = hidden, decoder_hidden
         self.likelihood = likelihood
         self.prior = prior
         self.n_members = n_members
@@ -180,11 +183,11 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """Take a fitted model as this detector's own."""
         self.model_ = model
         self.offset_ = offset
-        codec = model.codec
-        self.n_features_in_ = len(codec.columns)
+        names = model.codec.feature_names
+        self.n_features_in_ = model.codec.n_features
         self.__dict__.pop("feature_names_in_", None)
-        if codec.library != "numpy":
-            self.feature_names_in_ = np.array([c.name for c in codec.columns], dtype=object)
+        if names is not None:
+            self.feature_names_in_ = np.array(names, dtype=object)
 
     @property
     def history_(self) -> History:
@@ -301,7 +304,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         frame = model.codec.read(X)
         return results.all_scores(model, model.codec.transform(frame), list(SCORES), frame.library)
 
-    def explain(self, X: Any) -> Explanation:
+    def explain(self, X: Any) -> Any:
         """Each column's share of `expected_log_prob`, how unusual it is, and what was expected.
 
         Costs about `n_features` times as much as scoring: each cell's

@@ -3,21 +3,20 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from improbable import randomness, training
-from improbable.data.frames import Frame, RawColumn, read_frame
+from improbable.data.codec import Codec
 from improbable.data.parts import Floats
 from improbable.data.rows import Rows
-from improbable.data.table import TableCodec
 from improbable.errors import CalibrationWarning, DataError, TrainingWarning
 from improbable.explanations import Reference
 from improbable.model import Model, as_batch
-from improbable.networks import MemberMLP, initialize
+from improbable.networks import Network, initialize
 from improbable.priors import Prior, aggregated_posterior
 from improbable.start import linear_start
 from improbable.training import History, Progress, TrainConfig
@@ -28,15 +27,15 @@ MOST_HELD_OUT = 20_000
 ENCODING_ROWS = 1_000_000
 REFERENCE_ROWS = 2_000
 PRIOR_ROWS = 4_096
-AUTO_LATENT = (2, 8)
+AUTO_LATENT = {"mlp": (2, 8), "conv": (2, 16)}
+REFERENCE_ENTRIES = 2_000_000
 
 
 @dataclass(frozen=True)
 class Settings:
     """The detector's choices, checked."""
 
-    columns: Any
-    likelihood: Any
+    codec: Codec
     latent_dim: int | str
     hidden: tuple[int, ...]
     decoder_hidden: tuple[int, ...]
@@ -76,17 +75,8 @@ def split_rows(
     return Split(train, validation, calibration, apart=True)
 
 
-def take_rows(frame: Frame, index: NDArray[np.intp]) -> Frame:
-    """Rows of a table at the given positions."""
-    columns = {
-        name: RawColumn(raw.values[index], raw.storage, raw.dtype)
-        for name, raw in frame.columns.items()
-    }
-    return Frame(columns, len(index), frame.library)
-
-
 def fit_model(data: Any, settings: Settings, progress: Progress | None = None) -> Model:
-    """Fitted model of a table of normal rows.
+    """Fitted model of normal rows, or of other items that a codec reads.
 
     The rows kept for calibration take no part in anything that is learned, the
     encoding included, so that they are exchangeable with new rows.
@@ -96,30 +86,29 @@ def fit_model(data: Any, settings: Settings, progress: Progress | None = None) -
     DataError, SchemaError
         If the table cannot be modeled.
     """
-    frame = read_frame(data)
+    source = settings.codec.open(data)
     seeds = randomness.seed_sequence(settings.random_state).spawn(4)
     split = split_rows(
-        frame.n_rows,
+        source.n_rows,
         settings.validation_fraction,
         settings.calibration_fraction,
         randomness.numpy_generator(seeds[0]),
     )
-    codec = TableCodec(settings.columns, settings.likelihood)
     learned_from = np.concatenate([split.validation, split.train]) if split.apart else split.train
-    codec = codec.fit(take_rows(frame, np.sort(learned_from[:ENCODING_ROWS])))
+    codec = settings.codec.fit(source.take(np.sort(learned_from[:ENCODING_ROWS])))
     if not codec.parts:
         raise DataError(
             "Every column holds one value in all rows, so there is nothing to learn. "
             "Pass rows that differ."
         )
     most_seen = settings.train.max_steps * settings.train.batch_size
-    train = codec.transform(take_rows(frame, split.train[:most_seen]))
-    validation = codec.transform(take_rows(frame, split.validation))
+    train = codec.transform(source.take(split.train[:most_seen]))
+    validation = codec.transform(source.take(split.validation))
     latent_dim = _latent_dim(settings.latent_dim, codec)
     vae = _build(codec, settings, latent_dim, randomness.torch_generator(seeds[1]))
     history = _train(vae, train, validation, settings, seeds[2], progress)
     noise = randomness.draw_noise(settings.n_draws, latent_dim, seeds[3])
-    held_out = codec.transform(take_rows(frame, split.calibration))
+    held_out = codec.transform(source.take(split.calibration))
     prior = make_prior(settings.prior, vae, train, validation)
     return _calibrate(codec, vae, prior, noise, held_out, history, settings, apart=split.apart)
 
@@ -135,28 +124,23 @@ def make_prior(name: str, vae: VAE, train: Rows, validation: Rows) -> Prior:
     return aggregated_posterior(vae.encode(values, observed))
 
 
-def _latent_dim(latent_dim: int | str, codec: TableCodec) -> int:
+def _latent_dim(latent_dim: int | str, codec: Codec) -> int:
     if isinstance(latent_dim, int):
         return latent_dim
-    low, high = AUTO_LATENT
+    low, high = AUTO_LATENT[codec.network]
     return int(np.clip(len(codec.parts), low, high))
 
 
-def _build(
-    codec: TableCodec, settings: Settings, latent_dim: int, generator: torch.Generator
-) -> VAE:
+def _build(codec: Codec, settings: Settings, latent_dim: int, generator: torch.Generator) -> VAE:
     vae = assemble_vae(
-        codec.parts,
-        codec.part_columns.tolist(),
-        len(codec.modeled),
+        codec,
         latent_dim,
         settings.hidden,
         settings.decoder_hidden,
         settings.n_members,
     )
     for network in (vae.encoder, vae.decoder):
-        assert isinstance(network, MemberMLP)
-        initialize(network, generator)
+        initialize(cast(Network, network), generator)
     return vae
 
 
@@ -181,7 +165,16 @@ def _train(
 
 
 def _to(rows: Rows, device: str) -> Batch:
-    return as_batch(rows, torch.float32).to(torch.float32, device)
+    """Rows for training, each in one piece of memory; offsets play no part there."""
+    whole = 0 in rows.observed.strides
+    observed = torch.ones(1, 1).expand(rows.observed.shape) if whole else _single(rows.observed)
+    return Batch(_single(rows.values), observed, torch.zeros(len(rows), 1)).to(
+        torch.float32, device
+    )
+
+
+def _single(array: NDArray[Any]) -> torch.Tensor:
+    return torch.as_tensor(np.ascontiguousarray(array, dtype=np.float32))
 
 
 def choose_device(device: str) -> str:
@@ -196,7 +189,7 @@ def choose_device(device: str) -> str:
 
 
 def _calibrate(
-    codec: TableCodec,
+    codec: Codec,
     vae: VAE,
     prior: Prior,
     noise: torch.Tensor,
@@ -212,10 +205,11 @@ def _calibrate(
         "decoder_hidden": list(settings.decoder_hidden),
         "n_members": settings.n_members,
     }
-    blank = Reference(np.empty((0, len(codec.modeled))))
+    blank = Reference(np.empty((0, len(codec.names))))
     name = settings.score_function
     model = Model(codec, vae, prior, noise, name, blank, np.empty(0), apart, history, sizes)
-    reference = held_out.take(slice(REFERENCE_ROWS))
+    n_reference = min(REFERENCE_ROWS, max(1, REFERENCE_ENTRIES // len(codec.names)))
+    reference = held_out.take(slice(n_reference))
     shares = np.where(reference.missing, np.nan, model.shares(reference))
     model = replace(model, reference=Reference(shares))
     decision: Floats = np.sort(model.decision_scores(held_out)) if len(held_out) else np.empty(0)

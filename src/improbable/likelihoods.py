@@ -17,6 +17,7 @@ from torch import Tensor
 from torch import distributions as td
 from torch.nn.functional import softplus
 
+from improbable import distributions
 from improbable.data.parts import Part
 
 SCALE_CEILING = 3.0
@@ -164,29 +165,24 @@ class ContinuousBernoulli(_Scalar):
         return distribution.icdf(uniform)
 
 
-class OneHot(td.Distribution):
-    """One of several categories, as indicator vectors; torch's own validates at every call.
+@dataclass(frozen=True)
+class DiscretizedLogistic(_Scalar):
+    """Gray levels k / 255, k = 0..255, by the mass of a logistic around each."""
 
-    Parameters
-    ----------
-    logits : Tensor of shape (..., n_categories)
-        Log probabilities.
-    """
-
-    def __init__(self, logits: Tensor) -> None:
-        self.logits = logits
-        super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=False)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        return (value * self.logits).sum(-1)
+    floors: tuple[float, ...]
 
     @property
-    def mean(self) -> Tensor:
-        return self.logits.exp()
+    def param_size(self) -> int:
+        return 2 * self.n_parts
 
-    @property
-    def variance(self) -> Tensor:
-        return self.mean * (1.0 - self.mean)
+    def __call__(self, raw: Tensor) -> td.Distribution:
+        loc, raw_scale = raw.chunk(2, dim=-1)
+        scale = bounded_scale(raw_scale, self.floors)
+        return distributions.DiscretizedLogistic(loc, scale, 1.0 / 255.0)
+
+    def draw(self, distribution: td.Distribution, rng: Rng) -> Tensor:
+        uniform = _like(rng.random(tuple(distribution.batch_shape)), distribution.mean)
+        return distribution.icdf(uniform)
 
 
 @dataclass(frozen=True)
@@ -206,7 +202,7 @@ class Categorical:
 
     def __call__(self, raw: Tensor) -> td.Distribution:
         logits = _folded(raw, self.n_parts, self.width)
-        return OneHot(logits.log_softmax(-1))
+        return distributions.OneHot(logits.log_softmax(-1))
 
     def event(self, flat: Tensor) -> Tensor:
         return _folded(flat, self.n_parts, self.width)
@@ -219,7 +215,7 @@ class Categorical:
         return variance.flatten(-2)
 
     def draw(self, distribution: td.Distribution, rng: Rng) -> Tensor:
-        assert isinstance(distribution, OneHot)
+        assert isinstance(distribution, distributions.OneHot)
         gumbel = _like(rng.gumbel(size=tuple(distribution.logits.shape)), distribution.logits)
         chosen = (distribution.logits + gumbel).argmax(-1)
         return torch.nn.functional.one_hot(chosen, self.width).to(distribution.logits.dtype)
@@ -351,6 +347,7 @@ LIKELIHOODS: dict[str, Builder] = {
     "student_t": lambda parts: StudentT(_floors(parts)),
     "bernoulli": lambda parts: Bernoulli(_floors(parts)),
     "continuous_bernoulli": lambda parts: ContinuousBernoulli(_floors(parts)),
+    "discretized_logistic": lambda parts: DiscretizedLogistic(_floors(parts)),
     "categorical": lambda parts: Categorical(len(parts), parts[0].width),
     "von_mises": lambda parts: VonMises(len(parts)),
     "poisson": lambda parts: Poisson(tuple(part.link for part in parts)),

@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from improbable import calibration, scores
-from improbable.data.frames import Frame
+from improbable.data.codec import Codec
 from improbable.data.parts import Bools, Floats
 from improbable.data.rows import Rows
-from improbable.data.table import TableCodec
 from improbable.explanations import Reference
 from improbable.latent.gaussians import Posterior
 from improbable.priors import Prior
@@ -34,8 +32,8 @@ class Model:
 
     Attributes
     ----------
-    codec : TableCodec
-        Table to encoded rows and back.
+    codec : Codec
+        Items to encoded rows and back.
     vae : VAE
         Trained ensemble, float64, on the CPU.
     prior : Prior
@@ -56,7 +54,7 @@ class Model:
         Network sizes: latent_dim, hidden, decoder_hidden, n_members.
     """
 
-    codec: TableCodec
+    codec: Codec
     vae: VAE
     prior: Prior
     noise: Tensor
@@ -77,7 +75,7 @@ class Model:
         """Nats that a missing cell stands for in the decision score, shape (n_columns,)."""
         if self.score_function in PER_COLUMN:
             return self.reference.mean
-        return np.zeros(len(self.codec.modeled))
+        return np.zeros(len(self.codec.names))
 
     def blocks(self, rows: Rows, factor: int = 1) -> Iterator[tuple[slice, Batch]]:
         """Batches small enough for the processor's cache, with their place among the rows."""
@@ -114,7 +112,7 @@ class Model:
 
     def allowance(self, missing: Bools) -> Floats:
         """Nats that make rows with missing cells comparable with complete ones, shape (n,)."""
-        return missing @ self.typical
+        return missing @ self.typical if missing.any() else np.zeros(len(missing))
 
     def decision_scores(self, rows: Rows) -> Floats:
         """Score that decides, shape (n,); missing cells count as the column's average cell."""
@@ -130,7 +128,7 @@ class Model:
 
     def shares(self, rows: Rows) -> Floats:
         """Each column's part of `expected_log_prob`, nats, shape (n, n_columns)."""
-        return self.evaluate(rows, scores.shares).reshape(len(rows), len(self.codec.modeled))
+        return self.evaluate(rows, scores.shares).reshape(len(rows), len(self.codec.names))
 
     def p_values(self, decision: Floats, *, tail: bool = False) -> Floats:
         """Calibrated p-values of decision scores."""
@@ -156,26 +154,3 @@ def as_batch(rows: Rows, dtype: torch.dtype = torch.float64) -> Batch:
     """Encoded rows as tensors, rows running fastest in memory as in the networks."""
     arrays = (rows.values, rows.observed, rows.offsets)
     return Batch(*(torch.tensor(array.T, dtype=dtype).contiguous().T for array in arrays))
-
-
-def row_warnings(codec: TableCodec, rows: Rows, frame: Frame) -> NDArray[np.object_]:
-    """What is unusual about each row's cells, in words, shape (n,); empty where nothing is."""
-    out = np.full(len(rows), "", dtype=object)
-    if codec.is_reordered(frame):
-        out[:] = "columns are in another order than in training"
-    whole = rows.missing.all(axis=0) & (len(rows) > 0)
-    flags = [
-        (rows.unseen, "{} was never seen in training"),
-        (rows.out_of_range, "{} is outside the training range"),
-        (rows.missing & whole & _ever_observed(codec), "{} is missing in all rows"),
-    ]
-    for flag, text in flags:
-        for i in np.flatnonzero(flag.any(axis=0)):
-            note = text.format(codec.names[i])
-            hit = flag[:, i]
-            out[hit] = [f"{old}; {note}" if old else note for old in out[hit]]
-    return out
-
-
-def _ever_observed(codec: TableCodec) -> Bools:
-    return np.array([bool(column.kind.parts()) for column in codec.modeled], dtype=bool)

@@ -5,10 +5,34 @@ have a first axis, so it trains and scores in one batched matrix product.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
+
+
+class Network(Protocol):
+    """What every encoder and decoder offers: a linear path, and a constant, beside its layers.
+
+    A start in closed form is written into `linear`, shape (n_members, in, out),
+    and `bias`, shape (n_members, 1, out).
+    """
+
+    linear: nn.Parameter
+
+    @property
+    def bias(self) -> Tensor:
+        """Constant part of the outputs."""
+        ...
+
+    def modules(self) -> Iterator[nn.Module]:
+        """Layers; those with a `fan_in` are drawn at random, the last one nearly silent."""
+        ...
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Outputs of shape (n_members, n, out)."""
+        ...
 
 
 class MemberLinear(nn.Module):
@@ -16,6 +40,7 @@ class MemberLinear(nn.Module):
 
     def __init__(self, n_members: int, in_size: int, out_size: int) -> None:
         super().__init__()
+        self.fan_in = in_size
         self.weight = nn.Parameter(torch.zeros(n_members, in_size, out_size))
         self.bias = nn.Parameter(torch.zeros(n_members, 1, out_size))
 
@@ -48,22 +73,27 @@ class MemberMLP(nn.Module):
             hidden = layer(hidden).relu_()
         return torch.baddbmm(self.layers[-1](hidden), self.linear.mT, columns).mT
 
+    @property
+    def bias(self) -> Tensor:
+        """Constant part of the outputs, shape (n_members, 1, out)."""
+        return cast(Tensor, self.layers[-1].bias)
+
 
 @torch.no_grad()
-def initialize(network: MemberMLP, generator: torch.Generator) -> None:
+def initialize(network: Network, generator: torch.Generator) -> None:
     """Draw He-initialized hidden layers and a nearly silent last one, in place.
 
     Parameters
     ----------
-    network : MemberMLP
+    network : Network
     generator : torch.Generator
         Where the initial weights come from.
     """
-    for layer in network.layers:
-        assert isinstance(layer, MemberLinear)
-        spread = 0.1 if layer is network.layers[-1] else math.sqrt(2.0)
+    layers = [cast(MemberLinear, m) for m in network.modules() if hasattr(m, "fan_in")]
+    for layer in layers:
+        spread = 0.1 if layer is layers[-1] else math.sqrt(2.0)
         layer.weight.normal_(generator=generator)
-        layer.weight.mul_(spread / math.sqrt(layer.weight.shape[1]))
+        layer.weight.mul_(spread / math.sqrt(layer.fan_in))
 
 
 def share_storage(network: nn.Module) -> Tensor:
@@ -81,7 +111,7 @@ def share_storage(network: nn.Module) -> Tensor:
     sizes = [p.numel() for p in parameters]
     weights = torch.cat([p.detach().flatten() for p in parameters])
     weights.grad = torch.zeros_like(weights)
-    pieces = zip(weights.split(sizes), weights.grad.split(sizes), strict=True)
+    pieces = zip(torch.split(weights, sizes), torch.split(weights.grad, sizes), strict=True)
     for parameter, (piece, gradient) in zip(parameters, pieces, strict=True):
         parameter.data = piece.view(parameter.shape)
         parameter.grad = gradient.view(parameter.shape)

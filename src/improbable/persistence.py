@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from improbable import __version__, generation, randomness
+from improbable.data.codec import Codec
 from improbable.data.columns import kind_from_json, kind_to_json
-from improbable.data.frames import Frame
+from improbable.data.images import ImageCodec
 from improbable.data.parts import Floats
 from improbable.data.table import TableCodec, as_kind
 from improbable.detector import VAEDetector
@@ -39,6 +40,7 @@ FORMAT = 1
 MAGIC = "improbable"
 GOLDEN_ROWS = 8
 TOLERANCE = 1e-6
+CODECS: dict[str, Any] = {"table": TableCodec, "images": ImageCodec}
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -137,9 +139,9 @@ def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def golden_scores(model: Model, values: Floats) -> Floats:
-    """Scores of encoded rows taken through the whole path: back to a table, encoded, scored."""
-    columns = model.codec.inverse_transform(np.asarray(values, dtype=np.float64))
-    rows = model.codec.transform(Frame(columns, len(values), model.codec.library))
+    """Scores of encoded rows taken through the whole path: back to items, encoded, scored."""
+    items = model.codec.inverse_transform(np.asarray(values, dtype=np.float64))
+    rows = model.codec.transform(items)
     return model.decision_scores(rows)
 
 
@@ -167,6 +169,8 @@ def _versions() -> dict[str, str]:
 
 def _config_to_json(params: dict[str, Any]) -> dict[str, Any]:
     config = dict(params)
+    if config["codec"] is not None:
+        config["codec"] = config["codec"].to_json()
     if config["columns"] is not None:
         kinds = {name: as_kind(kind) for name, kind in config["columns"].items()}
         config["columns"] = [[name, kind_to_json(kind)] for name, kind in kinds.items()]
@@ -181,6 +185,8 @@ def _config_to_json(params: dict[str, Any]) -> dict[str, Any]:
 
 def _config_from_json(config: dict[str, Any]) -> dict[str, Any]:
     params = dict(config)
+    if params.get("codec") is not None:
+        params["codec"] = CODECS[params["codec"]["data"]].from_json(params["codec"])
     if params["columns"] is not None:
         params["columns"] = {name: kind_from_json(kind) for name, kind in params["columns"]}
     if not isinstance(params["likelihood"], str):
@@ -270,7 +276,7 @@ def _check_format(path: str | os.PathLike[str], header: Any) -> None:
 
 
 def _model(header: dict[str, Any], arrays: Arrays) -> Model:
-    codec = TableCodec.from_json(header["schema"])
+    codec = CODECS[header["schema"].get("data", "table")].from_json(header["schema"])
     settings = dict(header["settings"])
     name = settings.pop("score_function")
     score_named(name)
@@ -279,7 +285,7 @@ def _model(header: dict[str, Any], arrays: Arrays) -> Model:
         raise FormatError("The history does not fit the number of members. Save the model again.")
     noise = torch.from_numpy(np.array(arrays["noise"], dtype=np.float64))
     shares = np.array(arrays["reference"], dtype=np.float64)
-    if noise.shape[1] != settings["latent_dim"] or shares.shape[1] != len(codec.modeled):
+    if noise.shape[1] != settings["latent_dim"] or shares.shape[1] != len(codec.names):
         raise FormatError("Stored tables do not fit the network. Save the model again.")
     vae = _vae(codec, settings, arrays)
     return Model(
@@ -296,11 +302,9 @@ def _model(header: dict[str, Any], arrays: Arrays) -> Model:
     )
 
 
-def _vae(codec: TableCodec, settings: dict[str, Any], arrays: Arrays) -> VAE:
+def _vae(codec: Codec, settings: dict[str, Any], arrays: Arrays) -> VAE:
     vae = assemble_vae(
-        codec.parts,
-        codec.part_columns.tolist(),
-        len(codec.modeled),
+        codec,
         int(settings["latent_dim"]),
         [int(size) for size in settings["hidden"]],
         [int(size) for size in settings["decoder_hidden"]],

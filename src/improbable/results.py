@@ -9,12 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from improbable import calibration, generation, randomness
-from improbable.data.frames import Frame, RawColumn, write_frame
+from improbable.data.codec import Source
+from improbable.data.frames import RawColumn, write_frame
 from improbable.data.parts import Bools, Floats
 from improbable.data.rows import Rows
 from improbable.errors import CalibrationWarning, ImprobableError
-from improbable.explanations import Explanation, expected_cells, names_seen
-from improbable.model import Model, as_batch, row_warnings
+from improbable.model import Model
+from improbable.reasons import explain_rows
 
 AUTO_ALPHA = 0.01
 N_REASONS = 3
@@ -83,74 +84,40 @@ def warn_unsupported(alpha: float, n: int, *, tail: bool) -> None:
 
 
 def detect(
-    model: Model, frame: Frame, *, alpha: float, fdr: float | None = None, tail: bool = False
+    model: Model, source: Source, *, alpha: float, fdr: float | None = None, tail: bool = False
 ) -> Detection:
-    """Decision, evidence and reasons for the rows of a table."""
+    """Decision, evidence and reasons for rows or other items."""
     check_level("alpha", alpha)
     if fdr is not None:
         check_level("fdr", fdr)
     if fdr is None:
         warn_unsupported(alpha, len(model.held_out), tail=tail)
-    rows = model.codec.transform(frame)
+    rows = model.codec.transform(source)
     score, error = model.score_with_error(rows, model.score_function)
     score = model.comparable(score, rows.missing)
     p = model.p_values(score, tail=tail)
     q = calibration.q_values(p)
     flagged = p <= alpha if fdr is None else q <= fdr
-    reasons = top_reasons(model, frame, rows, np.flatnonzero(flagged))
-    return Detection(flagged, p, q, score, error, reasons, row_warnings(model.codec, rows, frame))
+    reasons = top_reasons(model, source, rows, np.flatnonzero(flagged))
+    return Detection(flagged, p, q, score, error, reasons, model.codec.remarks(rows, source))
 
 
 def top_reasons(
-    model: Model, frame: Frame, rows: Rows, index: NDArray[np.intp]
+    model: Model, source: Source, rows: Rows, index: NDArray[np.intp]
 ) -> NDArray[np.object_]:
     """Reasons of the rows at `index`, empty for all others, shape (n,)."""
     out = np.full(len(rows), "", dtype=object)
-    some = rows.take(index)
-    if len(some):
-        found = _explanation(model, frame, index, some, n_best=N_REASONS)
-        out[index] = ["; ".join(found.reasons(r, N_REASONS)) for r in range(len(some))]
+    if len(index):
+        some = source.take(index), rows.take(index)
+        found = explain_rows(model.codec, model, *some, n_best=N_REASONS)
+        out[index] = ["; ".join(found.reasons(r, N_REASONS)) for r in range(len(index))]
     return out
 
 
-def explain(model: Model, frame: Frame) -> Explanation:
-    """Shares, p-values and expectations of every cell of a table."""
-    rows = model.codec.transform(frame)
-    everything = np.arange(len(rows))
-    return _explanation(model, frame, everything, rows, n_best=len(model.codec.modeled))
-
-
-def _explanation(
-    model: Model, frame: Frame, index: NDArray[np.intp], rows: Rows, *, n_best: int
-) -> Explanation:
-    """Explanation of some rows, with expectations for the `n_best` columns of each."""
-    shares = model.shares(rows)
-    surprise = np.where(rows.missing, 0.0, model.reference.typical - shares)
-    rank = np.argsort(np.argsort(-surprise, axis=1, kind="stable"), axis=1)
-    expected = expected_cells(model.vae, model.codec, as_batch(rows), model.noise, rank < n_best)
-    values = found_values(model, frame, index)
-    seen, n_seen = names_seen(model.codec, values)
-    return Explanation(
-        columns=model.codec.names,
-        shares=shares,
-        p_values=model.reference.p_values(shares, rows.missing),
-        surprise=surprise,
-        values=values,
-        expected=expected.values,
-        lower=expected.lower,
-        upper=expected.upper,
-        seen=seen,
-        n_seen=n_seen,
-        library=frame.library,
-    )
-
-
-def found_values(model: Model, frame: Frame, index: NDArray[np.intp]) -> NDArray[np.object_]:
-    """Values of the modeled columns as the user wrote them, shape (n, n_columns)."""
-    out = np.empty((len(index), len(model.codec.modeled)), dtype=object)
-    for i, column in enumerate(model.codec.modeled):
-        out[:, i] = model.codec.displayed(column, frame.columns[column.name], index)
-    return out
+def explain(model: Model, source: Source) -> Any:
+    """Shares, p-values and expectations of every cell."""
+    rows = model.codec.transform(source)
+    return explain_rows(model.codec, model, source, rows, n_best=len(model.codec.names))
 
 
 def all_scores(model: Model, rows: Rows, names: list[str], library: str) -> Any:
@@ -164,37 +131,30 @@ def all_scores(model: Model, rows: Rows, names: list[str], library: str) -> Any:
     return write_frame(raw, library)
 
 
-def reconstruct(model: Model, frame: Frame) -> Any:
-    """Rows as the model decodes them, as a table of the library of `frame`."""
-    rows = model.codec.transform(frame)
-    decoded = np.zeros_like(rows.values)
+def reconstruct(model: Model, source: Source) -> Any:
+    """Rows as the model decodes them, as the kind of data that `source` was."""
+    rows = model.codec.transform(source)
+    decoded = np.zeros(rows.values.shape)
     for place, batch in model.blocks(rows):
         decoded[place] = generation.reconstruction(model.vae, batch, model.noise)
-    return write_frame(model.codec.inverse_transform(decoded, frame), frame.library)
+    return model.codec.inverse_transform(decoded, source).to_native()
 
 
-def impute(model: Model, frame: Frame) -> Any:
-    """Rows with missing and unreadable cells filled in, as a table of the library of `frame`."""
-    rows = model.codec.transform(frame)
-    filled = np.zeros_like(rows.values)
+def impute(model: Model, source: Source) -> Any:
+    """Rows with missing and unreadable cells filled in, as the kind of data that `source` was."""
+    rows = model.codec.transform(source)
+    filled = np.zeros(rows.values.shape)
     for place, batch in model.blocks(rows):
         mixture = generation.conditional(model.vae, batch, batch.observed, model.noise)
         filled[place] = mixture.expected
-    decoded = model.codec.inverse_transform(filled, frame)
-    columns = dict(decoded)
-    for column in model.codec.modeled:
-        kept = model.codec.stored(column, frame.columns[column.name])
-        blank = np.array([v is None or v != v for v in kept], dtype=bool)
-        values = np.where(blank, decoded[column.name].values, kept)
-        columns[column.name] = RawColumn(values, column.kind.storage, column.dtype)
-    return write_frame(columns, frame.library)
+    return model.codec.fill(filled, source).to_native()
 
 
 @torch.no_grad()
 def sample(model: Model, n_samples: int, random_state: Any) -> Any:
-    """New rows as a table of the training table's library."""
+    """New rows, as the kind of data the model learned from."""
     if not isinstance(n_samples, int | np.integer) or n_samples < 1:
         raise ImprobableError(f"n_samples must be a whole number, 1 or more, got {n_samples!r}.")
     rng = randomness.numpy_generator(randomness.seed_sequence(random_state))
     drawn = generation.sample_prior(model.vae, model.prior, int(n_samples), model.lead, rng)
-    return write_frame(model.codec.inverse_transform(drawn), model.codec.library)
+    return model.codec.inverse_transform(drawn).to_native()

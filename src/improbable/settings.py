@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
+from improbable.data.codec import Codec
+from improbable.data.table import TableCodec
 from improbable.errors import ImprobableError
 from improbable.fitting import Settings, as_sizes
 from improbable.scores import score_named
 from improbable.training import TrainConfig
+
+AUTO_STEPS = {"mlp": 80, "conv": 1_000}
 
 
 def check_settings(params: Mapping[str, Any]) -> Settings:
@@ -18,8 +22,11 @@ def check_settings(params: Mapping[str, Any]) -> Settings:
     ImprobableError
         If one is out of range.
     """
-    _check_latent(params["latent_dim"])
-    for name in ("n_members", "n_draws", "max_steps", "batch_size"):
+    codec = _codec(params)
+    for name in ("latent_dim", "max_steps"):
+        if params[name] != "auto":
+            _check_whole(name, params[name])
+    for name in ("n_members", "n_draws", "batch_size"):
         _check_whole(name, params[name])
     for name in ("validation_fraction", "calibration_fraction"):
         _check_share(name, params[name], top=0.5, zero=name == "calibration_fraction")
@@ -33,8 +40,7 @@ def check_settings(params: Mapping[str, Any]) -> Settings:
     hidden = _layers("hidden", params["hidden"])
     mirror = params["decoder_hidden"]
     return Settings(
-        columns=params["columns"],
-        likelihood=params["likelihood"],
+        codec=codec,
         latent_dim=params["latent_dim"]
         if params["latent_dim"] == "auto"
         else int(params["latent_dim"]),
@@ -48,11 +54,16 @@ def check_settings(params: Mapping[str, Any]) -> Settings:
         calibration_fraction=float(params["calibration_fraction"]),
         random_state=params["random_state"],
         device=str(params["device"]),
-        train=TrainConfig(
-            max_steps=int(params["max_steps"]),
-            batch_size=int(params["batch_size"]),
-            learning_rate=float(params["learning_rate"]),
-        ),
+        train=_training(params, codec),
+    )
+
+
+def _training(params: Mapping[str, Any], codec: Codec) -> TrainConfig:
+    steps = params["max_steps"]
+    return TrainConfig(
+        max_steps=AUTO_STEPS[codec.network] if steps == "auto" else int(steps),
+        batch_size=int(params["batch_size"]),
+        learning_rate=float(params["learning_rate"]),
     )
 
 
@@ -69,9 +80,19 @@ def _check_whole(name: str, value: Any) -> None:
         _refuse(name, "a whole number, 1 or more", value)
 
 
-def _check_latent(value: Any) -> None:
-    if value != "auto":
-        _check_whole("latent_dim", value)
+def _codec(params: Mapping[str, Any]) -> Codec:
+    codec = params["codec"]
+    if codec is None:
+        return TableCodec(params["columns"], params["likelihood"])
+    if not hasattr(codec, "inverse_transform"):
+        _refuse("codec", "a codec such as ImageCodec()", codec)
+    if params["columns"] is not None or params["likelihood"] != "auto":
+        raise ImprobableError(
+            "columns and likelihood are arguments for tables. Say it to the codec, as in "
+            "codec=ImageCodec(likelihood='normal')."
+        )
+    found: Codec = codec
+    return found
 
 
 def _check_share(name: str, value: Any, *, top: float, zero: bool) -> None:

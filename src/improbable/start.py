@@ -6,6 +6,8 @@ maps are linear, so they fit into the linear paths of encoder and decoder, and
 training starts at the best linear model instead of at noise.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -13,31 +15,31 @@ from improbable.likelihoods import (
     SCALE_CEILING,
     Bernoulli,
     Categorical,
+    ContinuousBernoulli,
+    DiscretizedLogistic,
     Likelihood,
     Normal,
     StudentT,
 )
-from improbable.networks import MemberMLP
+from improbable.networks import Network
 from improbable.vae import VAE, Batch
 
 START_ROWS = 20_000
+WIDE = 1_500
 SHRINK = 0.05
 
 
 @torch.no_grad()
 def linear_start(vae: VAE, rows: Batch) -> None:
     """Write the probabilistic PCA of `rows` into the linear paths of a fresh VAE."""
-    encoder, decoder = vae.encoder, vae.decoder
-    assert isinstance(encoder, MemberMLP)
-    assert isinstance(decoder, MemberMLP)
+    encoder, decoder = cast(Network, vae.encoder), cast(Network, vae.decoder)
     x = rows.values[:START_ROWS].clamp(-10.0, 10.0).double().cpu()
     mean = x.mean(dim=0)
     weights, noise = principal_axes(x - mean, vae.latent_dim)
     inverse = torch.linalg.inv(weights @ weights.T + noise * torch.eye(len(weights)).double())
     project = weights.T @ inverse
     scale = (noise * inverse.diagonal()).clamp(min=1e-4, max=1.0).sqrt()
-    k, size, bias = vae.latent_dim, len(mean), encoder.layers[-1].bias
-    assert isinstance(bias, Tensor)
+    k, size, bias = vae.latent_dim, len(mean), encoder.bias
     encoder.linear[:, :size, :k] = project.to(encoder.linear.dtype)
     bias[:, 0, :k] = (-mean @ project).to(bias.dtype)
     bias[:, 0, k:] = scale.log().to(bias.dtype)
@@ -46,10 +48,20 @@ def linear_start(vae: VAE, rows: Batch) -> None:
 
 
 def principal_axes(centered: Tensor, latent_dim: int) -> tuple[Tensor, Tensor]:
-    """Loadings of shape (latent_dim, event_size) and the noise variance left over."""
-    covariance = centered.T @ centered / max(len(centered), 1)
-    values, vectors = torch.linalg.eigh(covariance)
+    """Loadings of shape (latent_dim, event_size) and the noise variance left over.
+
+    Of wide rows only the first `WIDE` count: the products between so many rows
+    have the same leading eigenvalues as the covariance of their columns.
+    """
+    wide = centered.shape[1] > WIDE
+    centered = centered[:WIDE] if wide else centered
+    products = centered @ centered.T if wide else centered.T @ centered
+    values, vectors = torch.linalg.eigh(products / max(len(centered), 1))
     values, vectors = values.flip(0).clamp(min=0.0), vectors.flip(1)
+    if wide:
+        vectors = centered.T @ vectors[:, :latent_dim]
+        vectors = vectors / vectors.norm(dim=0).clamp(min=1e-12)
+        values = torch.cat([values, values.new_zeros(centered.shape[1] - len(values))])
     rest = values[latent_dim:]
     noise = rest.mean().clamp(min=1e-3) if len(rest) else torch.tensor(1e-2).double()
     strength = (values[:latent_dim] - noise).clamp(min=0.0).sqrt()
@@ -59,11 +71,10 @@ def principal_axes(centered: Tensor, latent_dim: int) -> tuple[Tensor, Tensor]:
 
 
 def _write_decoder(
-    vae: VAE, decoder: MemberMLP, mean: Tensor, weights: Tensor, left: Tensor
+    vae: VAE, decoder: Network, mean: Tensor, weights: Tensor, left: Tensor
 ) -> None:
     entry = param = 0
-    bias = decoder.layers[-1].bias
-    assert isinstance(bias, Tensor)
+    bias = decoder.bias
     for block in vae.likelihood.blocks:
         entries = slice(entry, entry + block.event_size)
         linear, offset = _block_start(block, mean[entries], weights[:, entries], left[entries])
@@ -78,13 +89,13 @@ def _block_start(
     block: Likelihood, mean: Tensor, weights: Tensor, left: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Weights and biases of a block's raw outputs; none for families without a linear start."""
-    if isinstance(block, Bernoulli):
+    if isinstance(block, Bernoulli | ContinuousBernoulli):
         p = mean.clamp(1e-4, 1 - 1e-4)
         return weights / (p * (1 - p)).clamp(min=SHRINK), p.logit()
     if isinstance(block, Categorical):
         p = mean.clamp(1e-4, 1.0)
         return weights / p.clamp(min=SHRINK), p.log()
-    if isinstance(block, Normal | StudentT):
+    if isinstance(block, Normal | StudentT | DiscretizedLogistic):
         if block.param_size == block.event_size:
             return weights, mean
         floors = torch.tensor(block.floors, dtype=torch.float64)

@@ -1,5 +1,6 @@
 """The variational autoencoder: networks in, distributions out."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
+from improbable.convolution import ConvDecoder, ConvEncoder
+from improbable.data.codec import Codec
 from improbable.data.parts import Part
 from improbable.joint import Joint, JointDistribution
 from improbable.networks import MemberMLP
@@ -126,20 +129,50 @@ class VAE(nn.Module):
 
 
 def assemble_vae(
-    parts: Sequence[Part],
-    part_columns: Sequence[int],
-    n_columns: int,
+    codec: Codec,
     latent_dim: int,
     hidden: Sequence[int],
     decoder_hidden: Sequence[int],
     n_members: int,
 ) -> VAE:
-    """VAE of a table's parts with perceptrons on both sides, all weights zero."""
-    likelihood = Joint.of(parts)
+    """VAE of what a codec encodes, with the networks it asks for, all weights zero."""
+    likelihood = Joint.of(codec.parts)
+    build = NETWORKS[codec.network]
+    encoder, decoder = build(
+        codec.shape, likelihood, latent_dim, hidden, decoder_hidden, n_members
+    )
+    columns = codec.part_columns.tolist()
+    sizes = (latent_dim, codec.parts, columns, len(codec.names), n_members)
+    return VAE(encoder, decoder, likelihood, *sizes)
+
+
+def _perceptrons(
+    shape: tuple[int, ...],
+    likelihood: Joint,
+    latent_dim: int,
+    hidden: Sequence[int],
+    decoder_hidden: Sequence[int],
+    n_members: int,
+) -> tuple[nn.Module, nn.Module]:
     in_size = likelihood.event_size + likelihood.n_parts
     encoder = MemberMLP(n_members, [in_size, *hidden, 2 * latent_dim])
-    decoder = MemberMLP(n_members, [latent_dim, *decoder_hidden, likelihood.param_size])
-    return VAE(encoder, decoder, likelihood, latent_dim, parts, part_columns, n_columns, n_members)
+    return encoder, MemberMLP(n_members, [latent_dim, *decoder_hidden, likelihood.param_size])
+
+
+def _convolutions(
+    shape: tuple[int, ...],
+    likelihood: Joint,
+    latent_dim: int,
+    hidden: Sequence[int],
+    decoder_hidden: Sequence[int],
+    n_members: int,
+) -> tuple[nn.Module, nn.Module]:
+    out = (likelihood.param_size // math.prod(shape[1:]), *shape[1:])
+    encoder = ConvEncoder(n_members, shape, hidden, 2 * latent_dim)
+    return encoder, ConvDecoder(n_members, latent_dim, decoder_hidden, out)
+
+
+NETWORKS = {"mlp": _perceptrons, "conv": _convolutions}
 
 
 def _bounds(parts: Sequence[Part], side: str) -> Tensor:

@@ -11,6 +11,7 @@ from improbable import results
 from improbable.cli.console import aligned, number
 from improbable.cli.feed import Feed
 from improbable.data.columns import Datetime
+from improbable.data.table import tabular
 from improbable.errors import DataError
 from improbable.explanations import Explanation
 from improbable.model import Model
@@ -103,7 +104,7 @@ def _cell(model: Model, found: Explanation, row: int, i: int) -> dict[str, Any]:
 
 
 def _bounds(model: Model, i: int, lower: float, upper: float) -> list[Any]:
-    if isinstance(model.codec.modeled[i].kind, Datetime):
+    if isinstance(tabular(model.codec).modeled[i].kind, Datetime):
         return [_moment(bound) for bound in (lower, upper)]
     return [_plain(bound) for bound in (lower, upper)]
 

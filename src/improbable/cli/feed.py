@@ -14,12 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from improbable.cli.labels import check_column
+from improbable.data.codec import Codec
 from improbable.data.columns import Identifier
 from improbable.data.files import NULL_WORDS, Reader, format_of, read_batches
 from improbable.data.frames import Frame, RawColumn, as_storage
 from improbable.data.parts import Bools
 from improbable.data.schema import Column
-from improbable.data.table import TableCodec
+from improbable.data.table import TableCodec, tabular
 
 TEXT_FORMATS = ("csv", "tsv")
 _NUMBERS = (pa.float64(),)
@@ -82,13 +83,15 @@ class Feed:
         return self._codec.read(table)
 
     def _extended(self, frame: Frame) -> Frame:
-        columns = {n: _extended(frame.columns[n], known) for n, known in self._known.items()}
+        columns = {
+            n: _extended(frame.columns[n], known) for n, known in self._known.columns.items()
+        }
         return replace(frame, columns=columns, n_rows=frame.n_rows + 1)
 
 
 def open_feed(
     path: str,
-    codec: TableCodec,
+    codec: Codec,
     *,
     format: str | None = None,
     batch_rows: int,
@@ -101,9 +104,10 @@ def open_feed(
     DataError, SchemaError
         If it cannot be read, or lacks columns of the model.
     """
+    known = tabular(codec)
     text = format_of(path, format) in TEXT_FORMATS
     reader = read_batches(path, format=format, batch_rows=batch_rows, text=text)
-    return Feed(reader, codec, text=text, without=without)
+    return Feed(reader, known, text=text, without=without)
 
 
 def columns_of(names: Sequence[str], codec: TableCodec) -> dict[str, Column]:

@@ -14,6 +14,7 @@ from improbable.cli.retyping import Retyping
 from improbable.data.columns import Identifier
 from improbable.data.files import format_of, open_writer, spill
 from improbable.data.frames import Frame
+from improbable.data.table import tabular
 from improbable.model import Model
 
 Moved = Callable[[int], None]
@@ -38,7 +39,7 @@ def impute_file(model: Model, feed: Feed, output: str, *, format: str | None, mo
     batches: Iterator[pa.RecordBatch] = _filled(model, feed, moved)
     with ExitStack() as stack:
         if feed.text and format_of(output, format) not in TEXT_FORMATS:
-            retyping = Retyping(schema, model.codec, wanted=True)
+            retyping = Retyping(schema, tabular(model.codec), wanted=True)
             kept = stack.enter_context(spill(schema))
             for batch in batches:
                 retyping.see(batch)
@@ -54,7 +55,7 @@ def sample_file(
     model: Model, n: int, output: str, *, format: str | None, random_state: int | None
 ) -> None:
     """Write new rows."""
-    arrow = replace(model, codec=replace(model.codec, library="pyarrow"))
+    arrow = replace(model, codec=replace(tabular(model.codec), library="pyarrow"))
     table = results.sample(arrow, n, random_state)
     with open_writer(output, table.schema, format=format) as writer:
         writer.write(_rows(table, n))
@@ -71,7 +72,7 @@ def imputed(model: Model, batch: pa.RecordBatch, frame: Frame, *, text: bool) ->
         Whether the columns stay text.
     """
     found = _rows(results.impute(model, frame), batch.num_rows)
-    for name, column in columns_of(batch.schema.names, model.codec).items():
+    for name, column in columns_of(batch.schema.names, tabular(model.codec)).items():
         if isinstance(column.kind, Identifier):
             continue
         missing = pa.array(is_missing(frame.columns[column.name])[: batch.num_rows])

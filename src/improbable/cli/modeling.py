@@ -13,6 +13,7 @@ from improbable.cli.console import aligned, number
 from improbable.cli.labels import Labels, check_column
 from improbable.data.columns import COLUMNS, Cyclic, Identifier, kind_name
 from improbable.data.files import read_table
+from improbable.data.table import tabular
 from improbable.detector import VAEDetector
 from improbable.errors import DataError
 from improbable.persistence import save
@@ -74,11 +75,12 @@ def fit_file(table: pa.Table, output: str, params: dict[str, Any]) -> dict[str, 
     detector = VAEDetector(**params).fit(table)
     save(detector, output)
     model, history = detector.model_, detector.history_
-    columns = model.codec.columns
+    codec = tabular(model.codec)
+    columns = codec.columns
     return {
         "model": output,
         "rows": table.num_rows,
-        "columns": Counter(kind_name(column.kind) for column in model.codec.modeled),
+        "columns": Counter(kind_name(column.kind) for column in codec.modeled),
         "set_aside": [c.name for c in columns if isinstance(c.kind, Identifier)],
         "held_out_rows": len(model.held_out),
         "smallest_p_value": smallest_p(len(model.held_out)),

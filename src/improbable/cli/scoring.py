@@ -18,6 +18,7 @@ from improbable.cli.retyping import Retyping
 from improbable.data.files import Spill, format_of, open_writer, spill
 from improbable.data.frames import Frame
 from improbable.data.parts import Floats
+from improbable.data.table import tabular
 from improbable.errors import DataError
 from improbable.model import Model
 from improbable.results import Detection
@@ -117,7 +118,9 @@ class Scoring:
         typed = feed.text and format_of(output, format) not in TEXT_FORMATS
         schema = _appended(feed.schema, [f.with_name(self.prefix + f.name) for f in _EVIDENCE])
         with spill(schema) as kept:
-            scored = Scored(kept, Tally(), Retyping(feed.schema, self.model.codec, wanted=typed))
+            scored = Scored(
+                kept, Tally(), Retyping(feed.schema, tabular(self.model.codec), wanted=typed)
+            )
             with rows_bar("scoring", shown=shown) as moved:
                 for batch, frame in feed:
                     self._score(batch, frame, scored)

@@ -36,7 +36,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
 }
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 NULL_WORDS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
-_BLOCK = 1 << 22
+_BLOCK = 1 << 20
 _NO_ROOM = ("rows cannot be kept on disk", "Set TMPDIR to a folder with more room.")
 
 Path = str | os.PathLike[str]

@@ -67,6 +67,18 @@ class Frame:
         """Whether the names came with the data."""
         return self.library != "numpy"
 
+    def take(self, index: NDArray[np.intp]) -> "Frame":
+        """Rows at the given positions."""
+        columns = {
+            name: RawColumn(raw.values[index], raw.storage, raw.dtype)
+            for name, raw in self.columns.items()
+        }
+        return Frame(columns, len(index), self.library)
+
+    def to_native(self) -> Any:
+        """Data frame of its library, or an array."""
+        return write_frame(self.columns, self.library)
+
 
 def read_frame(data: Any) -> Frame:
     """Plain columns of anything that holds a table.

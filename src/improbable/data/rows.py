@@ -15,7 +15,7 @@ class Rows:
 
     Attributes
     ----------
-    values : ndarray of shape (n_samples, event_size), float64
+    values : ndarray of shape (n_samples, event_size), float64 or float32
         Encoded entries, zero where not observed.
     observed : ndarray of shape (n_samples, n_parts)
         True where the likelihood of a part has a value to judge.
@@ -26,7 +26,7 @@ class Rows:
         What is unusual about each cell.
     """
 
-    values: Floats
+    values: NDArray[np.floating]
     observed: Bools
     offsets: Floats
     missing: Bools

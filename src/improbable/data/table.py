@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from improbable.data.codec import Codec
 from improbable.data.columns import Datetime, Identifier, kind_from_json, kind_to_json
 from improbable.data.frames import Frame, RawColumn, Values, read_frame
 from improbable.data.parts import Floats, Part
@@ -102,6 +103,30 @@ class TableCodec:
         """Names of the modeled columns."""
         return tuple(c.name for c in self.modeled)
 
+    @property
+    def network(self) -> str:
+        """Perceptrons suit tables."""
+        return "mlp"
+
+    @property
+    def n_features(self) -> int:
+        """Columns of the table, identifiers included."""
+        return len(self.columns)
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """Names of the columns, if they came with the data."""
+        return None if self.library == "numpy" else [c.name for c in self.columns]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Layout of an encoded row."""
+        return (self.event_size,)
+
+    def open(self, data: Any) -> Frame:
+        """Plain columns of any table."""
+        return read_frame(data)
+
     @cached_property
     def _places(self) -> list[tuple[int, int, Part]]:
         """(column, position in the column, part), equal likelihoods side by side."""
@@ -188,10 +213,8 @@ class TableCodec:
             raise schema_error(retyped=retyped)
         return Rows(values, observed, offsets, *flags)
 
-    def inverse_transform(
-        self, values: Floats, carried: Frame | None = None
-    ) -> dict[str, RawColumn]:
-        """Plain columns of encoded rows, in table order.
+    def inverse_transform(self, values: Floats, carried: Frame | None = None) -> Frame:
+        """Table of encoded rows, in table order.
 
         Parameters
         ----------
@@ -213,6 +236,44 @@ class TableCodec:
             else:
                 nothing = np.full(len(values), None, dtype=object)
                 out[column.name] = RawColumn(nothing, "text", column.dtype)
+        library = self.library if carried is None else carried.library
+        return Frame(out, len(values), library)
+
+    def fill(self, values: Floats, source: Frame) -> Frame:
+        """Table whose missing and unreadable cells are taken from encoded rows.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_samples, event_size)
+            Encoded rows.
+        source : Frame
+            Table with all other cells.
+        """
+        decoded = self.inverse_transform(values, source)
+        columns = dict(decoded.columns)
+        for column in self.modeled:
+            kept = self.stored(column, source.columns[column.name])
+            blank = np.array([v is None or v != v for v in kept], dtype=bool)
+            cells = np.where(blank, columns[column.name].values, kept)
+            columns[column.name] = RawColumn(cells, column.kind.storage, column.dtype)
+        return replace(decoded, columns=columns)
+
+    def remarks(self, rows: Rows, source: Frame) -> NDArray[np.object_]:
+        """What is unusual about each row's cells, in words, shape (n,); empty if nothing."""
+        out = np.full(len(rows), "", dtype=object)
+        if self.is_reordered(source):
+            out[:] = "columns are in another order than in training"
+        ever = np.array([bool(column.kind.parts()) for column in self.modeled], dtype=bool)
+        gone = rows.missing & rows.missing.all(axis=0) & ever
+        flags = [
+            (rows.unseen, "{} was never seen in training"),
+            (rows.out_of_range, "{} is outside the training range"),
+            (gone, "{} is missing in all rows"),
+        ]
+        for flag, text in flags:
+            for i in np.flatnonzero(flag.any(axis=0)):
+                note, hit = text.format(self.names[i]), flag[:, i]
+                out[hit] = [f"{old}; {note}" if old else note for old in out[hit]]
         return out
 
     def inverse_column(self, i: int, values: Floats) -> Values:
@@ -279,3 +340,19 @@ class TableCodec:
             )
         renamed = zip(self.columns, frame.columns.values(), strict=True)
         return replace(frame, columns={c.name: raw for c, raw in renamed})
+
+
+def tabular(codec: Codec) -> TableCodec:
+    """The codec itself, if it is one of tables.
+
+    Raises
+    ------
+    DataError
+        If it reads something else.
+    """
+    if not isinstance(codec, TableCodec):
+        raise DataError(
+            "The model learned from images, not from a table. "
+            "Pass a folder of images or an .npz file, or a model of tables."
+        )
+    return codec

@@ -1,0 +1,121 @@
+"""What every kind of data offers the model: a codec, and the items it reads.
+
+A codec is the only place that knows what a row is made of. Beyond `transform`
+and `inverse_transform` the model asks it how wide an encoded row is, which
+parts it has, which networks suit it, and what to say about odd rows.
+"""
+
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from improbable.data.parts import Floats, Part
+from improbable.data.rows import Rows
+
+
+class Source(Protocol):
+    """Items as they were read, before they are encoded: a table's rows, a stack of images."""
+
+    @property
+    def n_rows(self) -> int:
+        """Number of items."""
+        ...
+
+    @property
+    def library(self) -> str:
+        """What tables about these items come back as."""
+        ...
+
+    def take(self, index: NDArray[np.intp]) -> Self:
+        """The items at the given positions."""
+        ...
+
+    def to_native(self) -> Any:
+        """The items as the user passed them."""
+        ...
+
+
+class Codec(Protocol):
+    """From items to encoded rows and back.
+
+    A new kind of data is a frozen dataclass with these members, a name in
+    `improbable.persistence.CODECS`, and an entry in `improbable.results.explain_rows`.
+    """
+
+    @property
+    def network(self) -> str:
+        """Name in `improbable.vae.NETWORKS` of the networks that suit the data."""
+        ...
+
+    @property
+    def library(self) -> str:
+        """What tables about the data come back as."""
+        ...
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Parts in the order of an encoded row."""
+        ...
+
+    @property
+    def part_columns(self) -> NDArray[np.int64]:
+        """Column that each part belongs to, shape (n_parts,)."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns that take part in the score."""
+        ...
+
+    @property
+    def event_size(self) -> int:
+        """Width of an encoded row."""
+        ...
+
+    @property
+    def n_features(self) -> int:
+        """Columns of the data as it came."""
+        ...
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """Their names, if they came with the data."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Layout of an encoded row: (event_size,), or channels, height and width."""
+        ...
+
+    def open(self, data: Any) -> Source:
+        """Items to fit on."""
+        ...
+
+    def fit(self, data: Any) -> Self:
+        """Codec that knows the items of `data`."""
+        ...
+
+    def read(self, data: Any) -> Source:
+        """Items that match the fitted ones."""
+        ...
+
+    def transform(self, data: Any) -> Rows:
+        """Encoded rows of items."""
+        ...
+
+    def inverse_transform(self, values: Floats, carried: Any = None) -> Source:
+        """Items of encoded rows; `carried` are those they come from."""
+        ...
+
+    def fill(self, values: Floats, source: Any) -> Source:
+        """`source` with what is missing taken from encoded `values`."""
+        ...
+
+    def remarks(self, rows: Rows, source: Any) -> NDArray[np.object_]:
+        """What is unusual about each row's cells, in words, shape (n,); empty if nothing."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Fitted codec as plain values."""
+        ...

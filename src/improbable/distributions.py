@@ -1,0 +1,81 @@
+"""Distributions that torch lacks, or validates at every call."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch import distributions as td
+from torch.nn.functional import logsigmoid, softplus
+
+
+class OneHot(td.Distribution):
+    """One of several categories, as indicator vectors.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (..., n_categories)
+        Log probabilities.
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits = logits
+        super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return (value * self.logits).sum(-1)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.logits.exp()
+
+    @property
+    def variance(self) -> Tensor:
+        return self.mean * (1.0 - self.mean)
+
+
+class DiscretizedLogistic(td.Distribution):
+    r"""A logistic in bins of width w, on [0, 1]; the outermost bins hold the tails.
+
+    .. math:: P(x) = \sigma\big((x + w/2 - \mu) / s\big) - \sigma\big((x - w/2 - \mu) / s\big)
+
+    Salimans et al., "PixelCNN++", ICLR 2017, eq. 2, with one component.
+
+    Parameters
+    ----------
+    loc, scale : Tensor
+        Location, and scale s of the logistic; its standard deviation is
+        :math:`s \pi / \sqrt 3`.
+    width : float
+        Distance of neighboring levels.
+    """
+
+    def __init__(self, loc: Tensor, scale: Tensor, width: float) -> None:
+        self.loc, self.scale, self.width = loc, scale, width
+        super().__init__(loc.shape, validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Log mass of the level nearest to `value`, nats."""
+        half = 0.5 * self.width
+        above = (value + half - self.loc) / self.scale
+        below = (value - half - self.loc) / self.scale
+        inside = torch.log(-torch.expm1(-self.width / self.scale))
+        middle = logsigmoid(above) + logsigmoid(-below) + inside
+        found = torch.where(value >= 1.0 - half, logsigmoid(-below), middle)
+        return torch.where(value <= half, logsigmoid(above), found)
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """Level at a cumulative probability."""
+        inner = self.loc + self.scale * torch.logit(value.clamp(1e-12, 1.0 - 1e-12))
+        return (inner / self.width).round().clamp(0.0, round(1.0 / self.width)) * self.width
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the logistic cut off at 0 and 1; levels lie within half a width of it."""
+        low, high = self.loc / self.scale, (self.loc - 1.0) / self.scale
+        return self.scale * (softplus(low) - softplus(high))
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of the logistic, at most what a mean in [0, 1] allows."""
+        mean = self.mean
+        return torch.minimum((self.scale * math.pi) ** 2 / 3.0, mean * (1.0 - mean))

@@ -1,0 +1,92 @@
+"""Why rows score as they do, whatever they are made of: one function a kind of data."""
+
+from functools import singledispatch
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from improbable.data.frames import Frame
+from improbable.data.images import ImageCodec, Images
+from improbable.data.rows import Rows
+from improbable.data.table import TableCodec
+from improbable.explanations import Explanation, expected_cells, names_seen
+from improbable.generation import reconstruction
+from improbable.model import Model, as_batch
+from improbable.surprise import SurpriseMap
+
+
+class Reasons(Protocol):
+    """An explanation that can be put in words."""
+
+    def reasons(self, row: int, n: int = 3) -> list[str]:
+        """Up to `n` sentences about a row, the most surprising first."""
+        ...
+
+
+@singledispatch
+def explain_rows(codec: Any, model: Model, source: Any, rows: Rows, *, n_best: int) -> Reasons:
+    """Explanation of rows, with expectations for the `n_best` columns of each.
+
+    Parameters
+    ----------
+    codec : Codec
+        Of the model; its type decides on the kind of explanation.
+    model : Model
+    source : Source
+        The items of `rows`.
+    rows : Rows
+    n_best : int
+        Columns of each row to look at closely.
+    """
+    raise NotImplementedError(f"Nothing explains {type(codec).__name__}. Register a function.")
+
+
+@explain_rows.register(TableCodec)
+def _(codec: TableCodec, model: Model, source: Frame, rows: Rows, *, n_best: int) -> Explanation:
+    shares = model.shares(rows)
+    surprise = np.where(rows.missing, 0.0, model.reference.typical - shares)
+    rank = np.argsort(np.argsort(-surprise, axis=1, kind="stable"), axis=1)
+    expected = expected_cells(model.vae, codec, as_batch(rows), model.noise, rank < n_best)
+    values = found_values(codec, source)
+    seen, n_seen = names_seen(codec, values)
+    return Explanation(
+        columns=codec.names,
+        shares=shares,
+        p_values=model.reference.p_values(shares, rows.missing),
+        surprise=surprise,
+        values=values,
+        expected=expected.values,
+        lower=expected.lower,
+        upper=expected.upper,
+        seen=seen,
+        n_seen=n_seen,
+        library=source.library,
+    )
+
+
+def found_values(codec: TableCodec, frame: Frame) -> NDArray[np.object_]:
+    """Values of the modeled columns as the user wrote them, shape (n, n_columns)."""
+    index = np.arange(frame.n_rows)
+    out = np.empty((frame.n_rows, len(codec.modeled)), dtype=object)
+    for i, column in enumerate(codec.modeled):
+        out[:, i] = codec.displayed(column, frame.columns[column.name], index)
+    return out
+
+
+@explain_rows.register(ImageCodec)
+def _(codec: ImageCodec, model: Model, source: Images, rows: Rows, *, n_best: int) -> SurpriseMap:
+    shares = model.shares(rows)
+    decoded = np.zeros(rows.values.shape)
+    for place, batch in model.blocks(rows):
+        decoded[place] = reconstruction(model.vae, batch, model.noise)
+    shape = (len(rows), *codec.shape)
+    surprise = np.where(rows.missing, 0.0, model.reference.typical - shares)
+    p_values = model.reference.p_values(shares, rows.missing)
+    return SurpriseMap(
+        images=source.to_native(),
+        shares=codec.channels_last(shares.reshape(shape)),
+        surprise=codec.channels_last(surprise.reshape(shape)),
+        p_values=codec.channels_last(p_values.reshape(shape)),
+        expected=codec.inverse_transform(decoded, source).to_native(),
+    )
