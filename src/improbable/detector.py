@@ -11,15 +11,15 @@ from improbable import calibration, results
 from improbable.data.parts import Floats
 from improbable.data.rows import Rows
 from improbable.fitting import fit_model
-from improbable.latent.gaussians import Posterior
 from improbable.model import Model
 from improbable.progress import say_ending, training_bar
 from improbable.scores import SCORES
 from improbable.settings import check_settings
 from improbable.training import History
+from improbable.verbs import LatentVerbs
 
 
-class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
+class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[misc]
     r"""Anomaly detector that learns what normal rows look like with a variational autoencoder.
 
     It bounds log p(x) of a row by Monte-Carlo draws from q(z given x),
@@ -183,6 +183,7 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """Take a fitted model as this detector's own."""
         self.model_ = model
         self.offset_ = offset
+        self.directions_ = {}
         names = model.codec.feature_names
         self.n_features_in_ = model.codec.n_features
         self.__dict__.pop("feature_names_in_", None)
@@ -323,22 +324,36 @@ class VAEDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         model = self._fitted()
         return results.impute(model, model.codec.read(X))
 
-    def sample(self, n_samples: int = 1, *, random_state: Any = None) -> Any:
-        """New rows from the prior of the lead member, as a table like the training one.
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        prior: str | None = None,
+        given: Any = None,
+        random_state: Any = None,
+    ) -> Any:
+        """New rows of the lead member: z from the prior, x from p(x given z).
 
         Parameters
         ----------
         n_samples : int
             Rows.
+        prior : str, optional
+            "aggregated", where training rows lie, or "normal"; the detector's own if None.
+        given : mapping of str to value, optional
+            Columns held at a value, as in ``{"sex": "F"}``; the others follow by
+            importance resampling.
         random_state : int, Generator, RandomState or None
-        """
-        return results.sample(self._fitted(), n_samples, random_state)
 
-    def posterior(self, X: Any) -> Posterior:
-        """q(z given x) of each row under the lead member."""
+        Warns
+        -----
+        DataWarning
+            If `given` is so rare that few draws count.
+        """
         model = self._fitted()
-        frame = model.codec.read(X)
-        return model.posterior(model.codec.transform(frame), frame.library)
+        return results.sample(
+            model, n_samples, prior=prior, given=given, random_state=random_state
+        )
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether `fit` has run."""

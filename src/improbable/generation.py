@@ -1,18 +1,23 @@
 """Rows out of the model: from the prior, or of some cells given the others."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.distributions import Independent, Normal
 
 from improbable.priors import Prior
 from improbable.scores import draw
 from improbable.vae import VAE, Batch
 
 Floats = NDArray[np.float64]
+Surface = Callable[[Floats], tuple[Floats, Callable[[Floats], Floats]]]
 FILL_ROUNDS = 10
+BLOCK = 1_000
+PROPOSALS = 2_000
 
 
 @torch.no_grad()
@@ -36,9 +41,113 @@ def sample_prior(vae: VAE, prior: Prior, n: int, member: int, rng: np.random.Gen
     """
     noise = torch.as_tensor(rng.standard_normal((n, vae.latent_dim)), dtype=vae.low.dtype)
     z = prior.sample(member, noise, torch.as_tensor(rng.random(n)))
-    drawn = vae.decode(z.expand(vae.n_members, -1, -1)).sample(rng)[member]
-    encoded: Floats = drawn.cpu().numpy().astype(np.float64)
+    return decode_points(vae, z.numpy(), member, rng)
+
+
+@torch.no_grad()
+def decode_points(
+    vae: VAE, z: Floats, member: int, rng: np.random.Generator | None = None
+) -> Floats:
+    """Encoded rows of points of one member: means of p(x given z), or draws from it.
+
+    Parameters
+    ----------
+    vae : VAE
+    z : ndarray of shape (n, latent_dim)
+    member : int
+        Whose latent space it is.
+    rng : numpy.random.Generator, optional
+        Draws, if given.
+
+    Returns
+    -------
+    ndarray of shape (n, event_size)
+    """
+    found = [
+        _encoded(vae, torch.as_tensor(z[start : start + BLOCK], dtype=vae.low.dtype), member, rng)
+        for start in range(0, len(z), BLOCK)
+    ]
+    return np.concatenate(found) if found else np.empty((0, len(vae.low)))
+
+
+def _encoded(vae: VAE, z: Tensor, member: int, rng: np.random.Generator | None) -> Floats:
+    decoded = vae.decode(z.expand(vae.n_members, -1, -1))
+    rows = decoded.mean if rng is None else decoded.sample(rng)
+    encoded: Floats = rows[member].cpu().numpy().astype(np.float64)
     return encoded
+
+
+def surface(vae: VAE, member: int) -> Surface:
+    """Decoded means of one member and the pull-back of their cotangents, for geodesics."""
+
+    def at(z: Floats) -> tuple[Floats, Callable[[Floats], Floats]]:
+        points = torch.as_tensor(z, dtype=vae.low.dtype).requires_grad_()
+        mean = vae.decode(points.expand(vae.n_members, -1, -1)).mean[member]
+
+        def pull(cotangents: Floats) -> Floats:
+            (found,) = torch.autograd.grad(mean, points, torch.as_tensor(cotangents).to(mean))
+            return found.numpy().astype(np.float64)
+
+        return mean.detach().numpy().astype(np.float64), pull
+
+    return at
+
+
+def points_given(
+    vae: VAE, prior: Prior, batch: Batch, n: int, member: int, rng: np.random.Generator
+) -> tuple[Floats, float]:
+    r"""Draws of z given some cells, and the effective size of the sample they came from.
+
+    .. math:: z_i \sim \tfrac12 p(z) + \tfrac12 q(z \mid x_v), \qquad
+        w_i \propto \frac{p(x_v \mid z_i) \, p(z_i)}{\tfrac12 p(z_i) + \tfrac12 q(z_i \mid x_v)}
+
+    Importance resampling [1]_ with a defensive mixture [2]_: half of the
+    proposals come from the prior, so that weights are at most twice the
+    likelihood's own.
+
+    Parameters
+    ----------
+    vae : VAE
+    prior : Prior
+        p(z).
+    batch : Batch
+        One row; its observed parts are x_v.
+    n : int
+        Draws.
+    member : int
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    z : ndarray of shape (n, latent_dim)
+    ess : float
+        Kish's effective number of proposals, (sum w)^2 / sum w^2.
+
+    References
+    ----------
+    .. [1] D. Rubin, "Using the SIR algorithm to simulate posterior distributions", 1988.
+    .. [2] T. Hesterberg, "Weighted average importance sampling and defensive mixture
+       distributions", Technometrics 1995.
+    """
+    size = max(PROPOSALS, 20 * n)
+    with torch.no_grad():
+        filled, seen = fill_in(vae, batch, batch.observed)
+        posterior = vae.encode(filled, seen)
+        noise = torch.as_tensor(rng.standard_normal((size, vae.latent_dim)), dtype=vae.low.dtype)
+        z = prior.sample(member, noise, torch.as_tensor(rng.random(size)))
+        loc, scale = posterior.mean[member], posterior.stddev[member]
+        z[: size // 2] = (loc + scale * noise)[: size // 2]
+        z = z.expand(vae.n_members, -1, -1)
+        log_p = prior.log_prob(z)[member]
+        near = Independent(Normal(loc, scale, validate_args=False), 1)
+        log_q: Tensor = near.log_prob(z[member])  # type: ignore[no-untyped-call]
+        proposed = torch.logaddexp(log_p, log_q) - np.log(2.0)
+        values, observed = batch.values.expand(size, -1), batch.observed.expand(size, -1)
+        likelihood = vae.decode(z).log_prob(values, observed)[member]
+        weights = torch.softmax(likelihood + log_p - proposed, dim=0).numpy()
+    chosen = rng.choice(size, size=n, p=weights / weights.sum())
+    points: Floats = z[member].numpy()[chosen]
+    return points, float(1.0 / (weights**2).sum())
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from improbable.data.table import TableCodec, as_kind
 from improbable.detector import VAEDetector
 from improbable.errors import DataError, FormatError
 from improbable.explanations import Reference
+from improbable.latent.algebra import Direction
 from improbable.model import Model
 from improbable.priors import AggregatedPosterior, Prior
 from improbable.scores import score_named
@@ -155,6 +156,7 @@ def _header(detector: VAEDetector, model: Model) -> dict[str, Any]:
         "history": asdict(model.history),
         "calibration": {"n": len(model.held_out), "apart": model.held_out_apart},
         "offset": detector.offset_,
+        "directions": {name: _plain_direction(d) for name, d in detector.directions_.items()},
     }
 
 
@@ -331,7 +333,20 @@ def _history(record: dict[str, Any]) -> History:
 def _detector(header: dict[str, Any], model: Model) -> VAEDetector:
     detector = VAEDetector(**_config_from_json(header["config"]))
     detector._adopt(model, float(header["offset"]))
+    for name, record in header.get("directions", {}).items():
+        detector.directions_[str(name)] = _direction(record, model.vae.latent_dim)
     return detector
+
+
+def _plain_direction(direction: Direction) -> dict[str, Any]:
+    return {**asdict(direction), "vector": direction.vector.tolist()}
+
+
+def _direction(record: dict[str, Any], latent_dim: int) -> Direction:
+    vector = np.array(record["vector"], dtype=np.float64)
+    if vector.shape != (latent_dim,):
+        raise FormatError("A stored direction does not fit the network. Save the model again.")
+    return Direction(**{**record, "vector": vector})
 
 
 def _check_golden(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from improbable import calibration, generation, randomness
@@ -13,12 +12,14 @@ from improbable.data.codec import Source
 from improbable.data.frames import RawColumn, write_frame
 from improbable.data.parts import Bools, Floats
 from improbable.data.rows import Rows
-from improbable.errors import CalibrationWarning, ImprobableError
-from improbable.model import Model
+from improbable.errors import CalibrationWarning, DataError, DataWarning, ImprobableError
+from improbable.model import Model, as_batch
+from improbable.priors import AggregatedPosterior, Prior
 from improbable.reasons import explain_rows
 
 AUTO_ALPHA = 0.01
 N_REASONS = 3
+FEWEST_EFFECTIVE = 50
 
 
 @dataclass(frozen=True)
@@ -150,11 +151,41 @@ def impute(model: Model, source: Source) -> Any:
     return model.codec.fill(filled, source).to_native()
 
 
-@torch.no_grad()
-def sample(model: Model, n_samples: int, random_state: Any) -> Any:
+def sample(
+    model: Model, n_samples: int, *, prior: str | None, given: Any, random_state: Any
+) -> Any:
     """New rows, as the kind of data the model learned from."""
     if not isinstance(n_samples, int | np.integer) or n_samples < 1:
         raise ImprobableError(f"n_samples must be a whole number, 1 or more, got {n_samples!r}.")
     rng = randomness.numpy_generator(randomness.seed_sequence(random_state))
-    drawn = generation.sample_prior(model.vae, model.prior, int(n_samples), model.lead, rng)
-    return model.codec.inverse_transform(drawn).to_native()
+    density = _prior_named(model, prior)
+    if given is None:
+        drawn = generation.sample_prior(model.vae, density, int(n_samples), model.lead, rng)
+        return model.codec.inverse_transform(drawn).to_native()
+    source = model.codec.partial(given, int(n_samples))
+    rows = model.codec.transform(source.take(np.arange(1)))
+    if rows.unseen.any():
+        raise DataError(f"{given} holds a value never seen in training. Give a known one.")
+    batch = as_batch(rows)
+    z, ess = generation.points_given(model.vae, density, batch, int(n_samples), model.lead, rng)
+    if ess < FEWEST_EFFECTIVE:
+        warnings.warn(
+            f"Rows with {given} are rare: the sample rests on {ess:.0f} effective draws. "
+            "Ask for fewer columns, or for values nearer to the training rows.",
+            DataWarning,
+            stacklevel=4,
+        )
+    drawn = generation.decode_points(model.vae, z, model.lead, rng)
+    return model.codec.fill(drawn, source).to_native()
+
+
+def _prior_named(model: Model, name: str | None) -> Prior:
+    if name is None:
+        return model.prior
+    if name == "normal":
+        return model.vae.prior
+    if name == "aggregated" and isinstance(model.prior, AggregatedPosterior):
+        return model.prior
+    raise ImprobableError(
+        f"prior must be 'normal', or 'aggregated' if it was fitted with that, got {name!r}."
+    )

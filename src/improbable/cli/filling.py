@@ -56,7 +56,7 @@ def sample_file(
 ) -> None:
     """Write new rows."""
     arrow = replace(model, codec=replace(tabular(model.codec), library="pyarrow"))
-    table = results.sample(arrow, n, random_state)
+    table = results.sample(arrow, n, prior=None, given=None, random_state=random_state)
     with open_writer(output, table.schema, format=format) as writer:
         writer.write(_rows(table, n))
 

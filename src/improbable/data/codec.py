@@ -112,6 +112,10 @@ class Codec(Protocol):
         """`source` with what is missing taken from encoded `values`."""
         ...
 
+    def partial(self, given: Any, n: int) -> Source:
+        """`n` equal items of which only what is `given` is known."""
+        ...
+
     def remarks(self, rows: Rows, source: Any) -> NDArray[np.object_]:
         """What is unusual about each row's cells, in words, shape (n,); empty if nothing."""
         ...

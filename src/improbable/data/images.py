@@ -15,7 +15,12 @@ from improbable.errors import DataError, ImprobableError
 
 LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "discretized_logistic", "normal")
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
-FLOORS = {"bernoulli": 0.0, "continuous_bernoulli": 0.0, "discretized_logistic": 0.01, "normal": 0.05}
+FLOORS = {
+    "bernoulli": 0.0,
+    "continuous_bernoulli": 0.0,
+    "discretized_logistic": 0.01,
+    "normal": 0.05,
+}
 FEWEST = 2
 FARTHEST = 1e6
 
@@ -309,6 +314,19 @@ class ImageCodec:
         return replace(
             source, values=np.where(np.isnan(source.values), decoded.values, source.values)
         )
+
+    def partial(self, given: Any, n: int) -> Images:
+        """`n` copies of one image, NaN where it is to be filled in.
+
+        Raises
+        ------
+        DataError
+            If it is no single image, or of levels that cannot be missing.
+        """
+        images = self.read(given)
+        if images.n_rows != 1:
+            raise DataError(f"One image is wanted, got {images.n_rows}. Pass shape (1, h, w).")
+        return images.take(np.zeros(n, dtype=np.intp))
 
     def remarks(self, rows: Rows, source: Images) -> NDArray[np.object_]:
         """What is unusual about each image's pixels, in words; empty where nothing is."""

@@ -1,6 +1,6 @@
 """What a table's columns are: overrides at fit, and whether a later table matches."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from numbers import Integral
@@ -213,6 +213,15 @@ def check_names(columns: tuple[Column, ...], frame: Frame, n_rows: int) -> None:
     near = {n: get_close_matches(n, extra, 1, 0.5) for n in missing}
     hints = [f"{n} (nearest: {near[n][0]})" if near[n] else n for n in missing]
     raise schema_error(missing=hints, extra=extra, retyped=retyped)
+
+
+def check_given(given: list[str], names: Sequence[str]) -> None:
+    """Refuse columns that take no part in the model."""
+    for name in given:
+        if name not in names:
+            near = get_close_matches(name, names, 1, 0.5)
+            hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(names)}."
+            raise SchemaError(f"No modeled column is called {name!r}. {hint}")
 
 
 def schema_error(

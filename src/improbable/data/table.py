@@ -16,6 +16,7 @@ from improbable.data.parts import Floats, Part
 from improbable.data.rows import Rows
 from improbable.data.schema import (
     Column,
+    check_given,
     check_names,
     fit_column,
     named_kinds,
@@ -258,6 +259,40 @@ class TableCodec:
             columns[column.name] = RawColumn(cells, column.kind.storage, column.dtype)
         return replace(decoded, columns=columns)
 
+    def partial(self, given: Any, n: int) -> Frame:
+        """Table of `n` equal rows of which only the `given` columns are known.
+
+        Parameters
+        ----------
+        given : mapping of str to value
+        n : int
+            Rows.
+
+        Raises
+        ------
+        SchemaError
+            If there is no such column.
+        DataError
+            If a value cannot be read in its column.
+        """
+        if not isinstance(given, Mapping) or not given:
+            raise DataError(
+                f"given must name columns and values, as {{'sex': 'F'}}, got {given!r}."
+            )
+        check_given([str(name) for name in given], self.names)
+        known = read_frame([dict(given)])
+        columns = {}
+        for column in self.columns:
+            if column.name in known.columns:
+                columns[column.name] = _repeated(known.columns[column.name], n)
+            elif column.storage == "text":
+                columns[column.name] = RawColumn(
+                    np.full(n, None, dtype=object), "text", column.dtype
+                )
+            else:
+                columns[column.name] = RawColumn(np.full(n, np.nan), column.storage, column.dtype)
+        return Frame(columns, n, self.library)
+
     def remarks(self, rows: Rows, source: Frame) -> NDArray[np.object_]:
         """What is unusual about each row's cells, in words, shape (n,); empty if nothing."""
         out = np.full(len(rows), "", dtype=object)
@@ -340,6 +375,10 @@ class TableCodec:
             )
         renamed = zip(self.columns, frame.columns.values(), strict=True)
         return replace(frame, columns={c.name: raw for c, raw in renamed})
+
+
+def _repeated(raw: RawColumn, n: int) -> RawColumn:
+    return RawColumn(np.repeat(raw.values, n), raw.storage, raw.dtype)
 
 
 def tabular(codec: Codec) -> TableCodec:
