@@ -165,13 +165,13 @@ def sample(
     source = model.codec.partial(given, int(n_samples))
     rows = model.codec.transform(source.take(np.arange(1)))
     if rows.unseen.any():
-        raise DataError(f"{given} holds a value never seen in training. Give a known one.")
+        raise DataError("given holds a value never seen in training. Give a known one.")
     batch = as_batch(rows)
     z, ess = generation.points_given(model.vae, density, batch, int(n_samples), model.lead, rng)
     if ess < FEWEST_EFFECTIVE:
         warnings.warn(
-            f"Rows with {given} are rare: the sample rests on {ess:.0f} effective draws. "
-            "Ask for fewer columns, or for values nearer to the training rows.",
+            f"What is given is rare: the sample rests on {ess:.0f} effective draws. "
+            "Give fewer columns, or values nearer to the training rows.",
             DataWarning,
             stacklevel=4,
         )

@@ -1,0 +1,318 @@
+"""Images through the same verbs: codec, networks, scores, maps, files."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from oracle import tensor
+
+from improbable import (
+    DataError,
+    DataWarning,
+    FormatError,
+    ImageCodec,
+    ImprobableError,
+    VAEDetector,
+    load,
+    persistence,
+    save,
+)
+from improbable.convolution import ConvDecoder, ConvEncoder, halved
+from improbable.data.images import EXTENSIONS, read_images
+from improbable.networks import initialize
+from improbable.randomness import seed_sequence, torch_generator
+
+SMALL = {"random_state": 0, "max_steps": 200, "hidden": (16,), "n_draws": 4, "batch_size": 64}
+
+
+def bars(n, seed, height=9, width=12):
+    """Upright bars of random place and brightness on a dark ground."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 20, size=(n, height, width))
+    place, level = rng.integers(1, width - 1, n), rng.integers(150, 250, n)
+    images[np.arange(n), :, place] = level[:, None]
+    return images.astype(np.uint8)
+
+
+TRAIN, NEW = bars(400, 0), bars(60, 1)
+ODD = np.swapaxes(bars(60, 2, 12, 9), 1, 2).copy()
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return VAEDetector(codec=ImageCodec(), **SMALL).fit(TRAIN)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli", "normal"])
+@pytest.mark.parametrize(
+    "images",
+    [TRAIN, TRAIN / 255.0, np.stack([TRAIN, TRAIN[::-1]], -1), TRAIN.astype(int)],
+    ids=["uint8", "float", "two channels", "int"],
+)
+def test_codec_round_trip(images, likelihood):
+    codec = ImageCodec(likelihood).fit(images)
+    rows = codec.transform(images)
+    assert rows.values.min() >= 0.0
+    assert rows.values.max() <= 1.0
+    assert rows.values.shape == (400, codec.event_size) == (400, len(codec.parts))
+    back = codec.inverse_transform(rows.values.astype(float)).to_native()
+    assert_allclose(back, images, atol=1e-4 if images.dtype == float else 0)
+    assert len(codec.names) == len(set(codec.names)) == codec.event_size
+
+
+def test_channels_vary_slowest():
+    images = np.zeros((2, 3, 4, 2), dtype=np.uint8)
+    images[1, 2, 1, 1] = 255
+    codec = ImageCodec().fit(images)
+    place = int(np.flatnonzero(codec.transform(images).values[1])[0])
+    assert place == 1 * 12 + 2 * 4 + 1
+    assert codec.names[place] == "row 2, column 1, channel 1"
+
+
+def test_codec_survives_json():
+    codec = ImageCodec("normal", size=(9, 12)).fit(TRAIN / 300.0)
+    assert type(codec).from_json(codec.to_json()) == codec
+    plain = ImageCodec()
+    assert type(plain).from_json(plain.to_json()) == plain
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (TRAIN[0], "shape"),
+        ([[["a"]]], "of numbers"),
+        ([TRAIN[0], TRAIN[0][1:]], "Resize"),
+        (TRAIN[:1], "too few"),
+        (np.zeros((5, 4, 4)), "one value"),
+        ("nowhere", "no folder"),
+    ],
+)
+def test_codec_refuses(images, message):
+    with pytest.raises(DataError, match=message):
+        ImageCodec().fit(images)
+
+
+@pytest.mark.parametrize(
+    ("codec", "message"),
+    [
+        (ImageCodec("poisson"), "No likelihood of images"),
+        (ImageCodec("discretized_logistic"), "needs uint8"),
+    ],
+)
+def test_codec_refuses_likelihoods(codec, message):
+    with pytest.raises(DataError, match=message):
+        codec.fit(TRAIN / 255.0)
+
+
+def test_a_fitted_codec_refuses_other_images():
+    codec = ImageCodec().fit(TRAIN)
+    with pytest.raises(
+        DataError, match="8 x 12 with 1 channels, those of the training set 9 x 12"
+    ):
+        codec.read(TRAIN[:, 1:])
+    with pytest.raises(DataError, match="levels 0 to 255"):
+        codec.read(TRAIN / 255.0)
+    narrow = ImageCodec("continuous_bernoulli").fit(TRAIN / 255.0)
+    with pytest.raises(DataError, match="cannot judge"):
+        narrow.transform(TRAIN / 100.0)
+
+
+def test_missing_and_extreme_pixels_are_masked_and_told():
+    codec = ImageCodec().fit(TRAIN / 255.0)
+    images = NEW / 255.0
+    images[0, 0, :3] = np.nan
+    images[1, 4, 4] = np.inf
+    images[1, 0, 0] = np.nan
+    rows = codec.transform(images)
+    assert rows.missing.sum() == 4
+    assert not rows.observed[0, :3].any()
+    assert np.isfinite(rows.values).all()
+    notes = codec.remarks(rows, codec.read(images))
+    assert notes[0] == "3 pixels are missing"
+    assert notes[1] == "1 pixels are missing; 1 pixels are out of range"
+    assert notes[2] == ""
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 12), (3, 7, 5), (2, 1, 3), (1, 28, 28)])
+@pytest.mark.parametrize("n_members", [1, 2])
+def test_networks_fit_any_size(shape, n_members):
+    channels, height, width = shape
+    encoder = ConvEncoder(n_members, shape, (8,), 6).double()
+    decoder = ConvDecoder(n_members, 3, (8,), (2 * channels, height, width)).double()
+    generator = torch_generator(seed_sequence(0))
+    for network in (encoder, decoder):
+        initialize(network, generator)
+    z = decoder(torch.zeros(n_members, 4, 3).double())
+    assert z.shape == (n_members, 4, 2 * channels * height * width)
+    images = torch.ones(n_members, 4, 2 * channels * height * width).double()
+    assert encoder(images).shape == (n_members, 4, 6)
+
+
+def test_halved():
+    assert [halved(n) for n in (1, 2, 3, 28, 7)] == [1, 1, 2, 14, 4]
+
+
+def test_members_are_separate_networks():
+    """One member of two computes what it would alone."""
+    encoder = ConvEncoder(2, (1, 9, 12), (8,), 6).double()
+    initialize(encoder, torch_generator(seed_sequence(0)))
+    alone = ConvEncoder(1, (1, 9, 12), (8,), 6).double()
+    state = {name: value[1:] for name, value in encoder.state_dict().items()}
+    alone.load_state_dict(state)
+    x = tensor(np.random.default_rng(0).normal(size=(1, 5, 2 * 108)))
+    assert_allclose(
+        encoder(x.expand(2, -1, -1))[1].detach(), alone(x)[0].detach(), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_convolutions_see_the_neighborhood():
+    """A bright pixel moves the code by less than its linear path alone would tell."""
+    encoder = ConvEncoder(1, (1, 9, 12), (8,), 6).double()
+    initialize(encoder, torch_generator(seed_sequence(0)))
+    x = torch.zeros(1, 2, 216).double()
+    x[0, 1, 50] = 1.0
+    out = encoder(x).detach()
+    assert not torch.equal(out[0, 0], out[0, 1])
+    assert float(encoder.linear.detach().abs().sum()) == 0.0
+
+
+def test_odd_images_score_lower(detector):
+    normal, odd = detector.score_samples(NEW), detector.score_samples(ODD)
+    assert np.median(odd) < normal.min()
+    assert detector.p_values(ODD).max() < 0.1
+    assert (detector.predict(ODD) == -1).mean() > 0.9
+
+
+def test_same_image_same_score(detector):
+    whole = detector.score_samples(NEW)
+    assert_allclose(detector.score_samples(NEW[::-1])[::-1], whole, rtol=0, atol=1e-9)
+    single = np.concatenate([detector.score_samples(NEW[i : i + 1]) for i in range(7)])
+    assert_allclose(single, whole[:7], rtol=0, atol=1e-9)
+
+
+def test_the_surprise_map_adds_up_and_points(detector):
+    images = NEW[:5].copy()
+    images[2, 6:, 9:] = 255
+    found = detector.explain(images)
+    total = detector.reconstruction_probability(images)
+    assert_allclose(found.shares.sum(axis=(1, 2, 3)), total, atol=1e-9)
+    assert found.map.shape == (5, 9, 12)
+    assert found.regions(2)[0][1] == "bottom right"
+    assert found.reasons(2)[0].startswith("bottom right: ")
+    assert found.p_values[2, 6:, 9:].mean() < found.p_values[2, :6].mean()
+    assert found.expected.shape == images.shape
+    assert "bottom right" in str(found)
+    assert repr(found) == "<SurpriseMap of 5 images, 9 x 12>"
+
+
+def test_detect_names_regions(detector):
+    found = detector.detect(ODD[:4], alpha=0.05)
+    assert found.is_outlier.all()
+    assert all("nats below" in text for text in found.top_reasons)
+
+
+def test_rows_come_back_as_images(detector):
+    for images in (
+        detector.reconstruct(NEW[:3]),
+        detector.sample(3, random_state=0),
+        detector.sample_like(NEW[:1], 3, random_state=0),
+        detector.interpolate(NEW[:1], NEW[1:2], 3),
+        detector.decode(np.zeros((3, detector.model_.vae.latent_dim))),
+    ):
+        assert images.shape == (3, 9, 12)
+        assert images.dtype == np.uint8
+
+
+def test_reconstructions_resemble(detector):
+    error = np.abs(detector.reconstruct(NEW).astype(float) - NEW).mean()
+    assert error < 0.5 * np.abs(TRAIN.mean(axis=0) - NEW).mean()
+
+
+def test_impute_fills_only_what_is_missing():
+    floats = TRAIN / 255.0
+    detector = VAEDetector(codec=ImageCodec(), **SMALL).fit(floats)
+    broken = NEW[:5] / 255.0
+    broken[:, 2:4] = np.nan
+    filled = detector.impute(broken)
+    known = ~np.isnan(broken)
+    assert_allclose(filled[known], broken[known])
+    truth = NEW[:5, 2:4] / 255.0
+    guess = np.broadcast_to(floats.mean(axis=0)[2:4], truth.shape)
+    assert np.abs(filled[:, 2:4] - truth).mean() < np.abs(guess - truth).mean()
+    with pytest.warns(DataWarning, match="rare"):
+        given = detector.sample(4, given=broken[:1], random_state=0)
+    assert_allclose(
+        given[:, ~np.isnan(broken[0])], broken[0][~np.isnan(broken[0])][None].repeat(4, 0)
+    )
+
+
+def test_save_and_load(detector, tmp_path):
+    bright = TRAIN.max(axis=(1, 2)) > 200
+    learned = detector.add_direction("bright", TRAIN[bright], TRAIN[~bright])
+    save(detector, tmp_path / "m.safetensors")
+    again = load(tmp_path / "m.safetensors")
+    assert again.codec == ImageCodec()
+    assert_allclose(again.score_samples(NEW), detector.score_samples(NEW), rtol=0, atol=1e-9)
+    assert again.n_features_in_ == 108
+    assert_allclose(again.directions["bright"].vector, learned.vector, rtol=0, atol=0)
+    more = again.steer(NEW[:5], "bright", 2.0).max(axis=(1, 2)).astype(float)
+    less = again.steer(NEW[:5], "bright", -2.0).max(axis=(1, 2)).astype(float)
+    assert more.mean() > less.mean() + 5.0
+    assert not hasattr(again, "feature_names_in_")
+
+
+def test_a_file_of_an_unknown_kind_of_data_is_refused(detector, tmp_path, monkeypatch):
+    save(detector, tmp_path / "m.safetensors")
+    monkeypatch.delitem(persistence.CODECS, "images")
+    with pytest.raises(FormatError, match="not a usable model file"):
+        load(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"codec": "images"}, "a codec such as ImageCodec"),
+        ({"codec": ImageCodec(), "likelihood": "normal"}, "arguments for tables"),
+        ({"codec": ImageCodec(), "columns": {"a": "real"}}, "arguments for tables"),
+        ({"max_steps": "many"}, "max_steps must be"),
+    ],
+)
+def test_arguments_are_checked(params, message):
+    with pytest.raises(ImprobableError, match=message):
+        VAEDetector(**params).fit(TRAIN)
+
+
+def test_wide_images_start_in_closed_form():
+    """More pixels than rows: the start comes from products between rows."""
+    images = np.tile(bars(60, 3), (1, 4, 4))
+    detector = VAEDetector(codec=ImageCodec(), **{**SMALL, "max_steps": 2}).fit(images)
+    assert np.isfinite(detector.score_samples(images[:3])).all()
+
+
+def test_folder_of_files(tmp_path, detector):
+    image = pytest.importorskip("PIL.Image")
+    for i in (2, 0, 1):
+        image.fromarray(NEW[i]).save(tmp_path / f"{i}.png")
+    (tmp_path / "notes.txt").write_text("no image")
+    found = read_images(str(tmp_path))
+    assert found.names == ("0.png", "1.png", "2.png")
+    assert np.array_equal(found.to_native(), NEW[:3])
+    assert_allclose(detector.score_samples(tmp_path), detector.score_samples(NEW[:3]))
+    image.fromarray(NEW[0]).convert("RGB").save(tmp_path / "9.png")
+    assert read_images(tmp_path).values.shape == (4, 9, 12, 3)
+    image.fromarray(NEW[0][1:]).save(tmp_path / "8.png")
+    with pytest.raises(DataError, match="8.png is 8 x 12, 0.png is 9 x 12"):
+        read_images(tmp_path)
+    assert read_images(tmp_path, (5, 6)).values.shape == (5, 5, 6, 3)
+    (tmp_path / "7.png").write_bytes(b"no png")
+    with pytest.raises(DataError, match="7.png cannot be read"):
+        read_images(tmp_path)
+
+
+def test_an_empty_folder_and_no_pillow(tmp_path, monkeypatch):
+    with pytest.raises(DataError, match="holds no image files"):
+        read_images(tmp_path)
+    (tmp_path / f"a{EXTENSIONS[0]}").write_bytes(b"")
+    monkeypatch.setitem(__import__("sys").modules, "PIL", None)
+    with pytest.raises(ImprobableError, match=r"improbable\[images\]"):
+        read_images(tmp_path)
