@@ -18,7 +18,7 @@ from improbable import (
     save,
 )
 from improbable.convolution import ConvDecoder, ConvEncoder, halved
-from improbable.data.images import EXTENSIONS, read_images
+from improbable.data.pictures import EXTENSIONS, read_images
 from improbable.networks import initialize
 from improbable.randomness import seed_sequence, torch_generator
 
@@ -316,3 +316,19 @@ def test_an_empty_folder_and_no_pillow(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
     with pytest.raises(ImprobableError, match=r"improbable\[images\]"):
         read_images(tmp_path)
+
+
+def test_equal_contrast_ignores_brightness():
+    codec = ImageCodec(contrast="equal").fit(TRAIN)
+    assert codec.likelihood == "normal"
+    faint = (NEW / 3.0).round().astype(np.uint8)
+    bright, dark = (codec.transform(images).values for images in (NEW, faint))
+    assert_allclose(dark, bright, atol=0.05)
+    assert_allclose(np.sqrt((bright**2).mean(axis=1)), codec.typical, rtol=1e-5)
+    back = codec.inverse_transform(dark, codec.read(faint)).to_native()
+    assert_allclose(back.astype(int), faint, atol=1)
+    assert type(codec).from_json(codec.to_json()) == codec
+    with pytest.raises(DataError, match="contrast must be"):
+        ImageCodec(contrast="high").fit(TRAIN)
+    with pytest.raises(DataError, match="Use likelihood='normal'"):
+        ImageCodec("bernoulli", contrast="equal").fit(TRAIN)

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.data.frames import Frame
-from improbable.data.images import ImageCodec, Images
+from improbable.data.images import ImageCodec
+from improbable.data.pictures import Images
 from improbable.data.rows import Rows
 from improbable.data.table import TableCodec
 from improbable.explanations import Explanation, expected_cells, names_seen

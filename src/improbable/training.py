@@ -153,8 +153,9 @@ def _few_threads(vae: VAE, config: TrainConfig) -> Iterator[None]:
     cost far more than they save.
     """
     weights = sum(p.numel() for p in vae.parameters())
+    convolves = any(p.dim() > 3 for p in vae.parameters())
     threads = torch.get_num_threads()
-    if 6 * weights * config.batch_size < SMALL_STEP:
+    if not convolves and 6 * weights * config.batch_size < SMALL_STEP:
         torch.set_num_threads(1)
     try:
         yield

@@ -1,6 +1,5 @@
-"""Images to encoded rows and back: arrays, lists of arrays, or a folder of image files."""
+"""Images to encoded rows and back: the codec of images."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.data.parts import Floats, Part
+from improbable.data.pictures import Images, read_images
 from improbable.data.rows import Rows
-from improbable.errors import DataError, ImprobableError
+from improbable.errors import DataError
 
 LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "discretized_logistic", "normal")
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 FLOORS = {
     "bernoulli": 0.0,
     "continuous_bernoulli": 0.0,
@@ -23,123 +22,8 @@ FLOORS = {
 }
 FEWEST = 2
 FARTHEST = 1e6
-
-
-@dataclass(frozen=True)
-class Images:
-    """A stack of images of one size.
-
-    Attributes
-    ----------
-    values : ndarray of shape (n, height, width, channels)
-        uint8, or float with NaN where a pixel is missing.
-    flat : bool
-        Whether the images came without an axis of channels.
-    names : tuple of str
-        File names, if they came from files.
-    """
-
-    values: NDArray[Any]
-    flat: bool
-    names: tuple[str, ...] = ()
-    library: str = "numpy"
-
-    @property
-    def n_rows(self) -> int:
-        """Images."""
-        return len(self.values)
-
-    def take(self, index: NDArray[np.intp]) -> "Images":
-        """Images at the given positions."""
-        names = tuple(self.names[i] for i in index) if self.names else ()
-        return replace(self, values=self.values[index], names=names)
-
-    def to_native(self) -> NDArray[Any]:
-        """Array of shape (n, height, width) or (n, height, width, channels)."""
-        return self.values[..., 0] if self.flat else self.values
-
-
-def read_images(data: Any, size: tuple[int, int] | None = None) -> Images:
-    """Images of an array, a list of arrays, or a folder.
-
-    Parameters
-    ----------
-    data : ndarray or list of shape (n, height, width[, channels]), or path of a folder
-    size : (height, width), optional
-        What images of a folder are resized to.
-
-    Raises
-    ------
-    DataError
-        If it holds no images, or images of several sizes.
-    """
-    if isinstance(data, Images):
-        return data
-    if isinstance(data, str | os.PathLike):
-        return _read_folder(os.fspath(data), size)
-    try:
-        values = np.asarray(data)
-    except ValueError as error:
-        raise DataError(
-            "The images differ in shape. Resize them to one height and width."
-        ) from error
-    if values.ndim not in (3, 4) or values.dtype.kind not in "uifb" or 0 in values.shape[1:]:
-        raise DataError(
-            f"Images must be an array of shape (n, height, width[, channels]) of numbers, got "
-            f"shape {values.shape} of {values.dtype}. Reshape it, or pass a folder of image files."
-        )
-    return Images(_as_pixels(values[..., None] if values.ndim == 3 else values), values.ndim == 3)
-
-
-def _as_pixels(values: NDArray[Any]) -> NDArray[Any]:
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype.kind in "ui" and values.size and values.min() >= 0 and values.max() <= 255:
-        return values.astype(np.uint8)
-    return values.astype(np.float64)
-
-
-def _read_folder(folder: str, size: tuple[int, int] | None) -> Images:
-    if not os.path.isdir(folder):
-        raise DataError(f"There is no folder {folder}. Check its spelling.")
-    names = sorted(n for n in os.listdir(folder) if n.lower().endswith(EXTENSIONS))
-    if not names:
-        raise DataError(f"{folder} holds no image files ({', '.join(EXTENSIONS)}).")
-    pictures = [_read_file(os.path.join(folder, name), size) for name in names]
-    gray = all(picture.ndim == 2 for picture in pictures)
-    pictures = pictures if gray else [_colored(picture) for picture in pictures]
-    for name, picture in zip(names, pictures, strict=True):
-        if picture.shape != pictures[0].shape:
-            raise DataError(
-                f"{name} is {_sides(picture)}, {names[0]} is {_sides(pictures[0])}. "
-                "Resize the images, or pass ImageCodec(size=(height, width))."
-            )
-    values = np.stack(pictures)
-    return Images(values[..., None] if gray else values, gray, tuple(names))
-
-
-def _read_file(path: str, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    try:
-        from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
-    except ImportError as error:
-        raise ImprobableError(
-            "Reading image files needs Pillow. Install it: pip install 'improbable[images]'."
-        ) from error
-    try:
-        with Image.open(path) as file:
-            image = file.convert("L" if file.mode in ("1", "L", "I;16", "I", "F") else "RGB")
-            resized = image if size is None else image.resize((size[1], size[0]))
-            return np.asarray(resized, dtype=np.uint8)
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as an image. Repair or remove it.") from error
-
-
-def _colored(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.repeat(picture[..., None], 3, axis=2) if picture.ndim == 2 else picture
-
-
-def _sides(picture: NDArray[Any]) -> str:
-    return f"{picture.shape[0]} x {picture.shape[1]}"
+LOUDEST = 5.0
+QUIETEST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -154,6 +38,9 @@ class ImageCodec:
         numbers. "auto" takes the first for integers, the last for floats.
     size : (height, width), optional
         What images of a folder are resized to.
+    contrast : {"kept", "equal"}
+        "equal" scales each image to the root mean square of a typical one, so
+        that an image with little ink is not easy for having little.
 
     Attributes
     ----------
@@ -161,6 +48,8 @@ class ImageCodec:
         Channels, height and width.
     low, high : float
         Levels that become 0 and 1.
+    typical : float
+        Root mean square of a typical image, its levels scaled to 0 and 1.
     integer : bool
         Whether images are uint8.
     flat : bool
@@ -169,9 +58,11 @@ class ImageCodec:
 
     likelihood: str = "auto"
     size: tuple[int, int] | None = None
+    contrast: str = "kept"
     shape: tuple[int, ...] = ()
     low: float = 0.0
     high: float = 255.0
+    typical: float = 1.0
     integer: bool = True
     flat: bool = True
     network: str = "conv"
@@ -195,14 +86,19 @@ class ImageCodec:
         integer = images.values.dtype == np.uint8
         low, high = (0.0, 255.0) if integer else _range(images.values)
         chosen = self.likelihood
+        if self.contrast not in ("kept", "equal"):
+            raise DataError(f"contrast must be 'kept' or 'equal', got {self.contrast!r}.")
         if chosen == "auto":
-            chosen = "continuous_bernoulli" if integer else "normal"
+            plain = integer and self.contrast == "kept"
+            chosen = "continuous_bernoulli" if plain else "normal"
         if chosen not in LIKELIHOODS:
             raise DataError(f"No likelihood of images is called {chosen!r}. Use {LIKELIHOODS}.")
         if chosen == "discretized_logistic" and not integer:
             raise DataError("'discretized_logistic' needs uint8 images. Use likelihood='normal'.")
+        if chosen != "normal" and self.contrast == "equal":
+            raise DataError(f"Images of equal contrast are not {chosen}. Use likelihood='normal'.")
         height, width, channels = images.values.shape[1:]
-        return replace(
+        fitted = replace(
             self,
             likelihood=chosen,
             shape=(channels, height, width),
@@ -211,11 +107,14 @@ class ImageCodec:
             integer=bool(integer),
             flat=images.flat,
         )
+        loudness = _loudness(fitted._scaled(images))
+        return replace(fitted, typical=float(np.median(loudness)))
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """One part a pixel and channel; channels vary slowest."""
-        part = Part(self.likelihood, floor=FLOORS[self.likelihood], low=0.0, high=1.0)
+        high = 1.0 if self.contrast == "kept" else LOUDEST
+        part = Part(self.likelihood, floor=FLOORS[self.likelihood], low=0.0, high=high)
         return (part,) * self.event_size
 
     @property
@@ -273,12 +172,7 @@ class ImageCodec:
 
     def transform(self, data: Any) -> Rows:
         """Encoded rows of images, shape (n, channels x height x width), float32 precision."""
-        images = self.read(data)
-        moved = np.moveaxis(images.values, -1, 1).reshape(images.n_rows, -1)
-        scaled = moved.astype(np.float32)
-        scaled -= np.float32(self.low)
-        scaled *= np.float32(1.0 / (self.high - self.low))
-        np.clip(scaled, -FARTHEST, FARTHEST, out=scaled)
+        scaled = self._scaled(self.read(data))
         never = np.broadcast_to(np.zeros((), dtype=bool), scaled.shape)
         missing = never if self.integer else np.isnan(scaled)
         outside = never if self.integer else (scaled < 0.0) | (scaled > 1.0)
@@ -290,13 +184,30 @@ class ImageCodec:
         observed = (
             np.broadcast_to(np.ones((), dtype=bool), scaled.shape) if self.integer else ~missing
         )
+        if self.contrast == "equal":
+            scaled *= (self.typical / _loudness(scaled))[:, None]
         scaled[missing] = 0.0
         nothing = np.broadcast_to(np.zeros(()), scaled.shape)
         return Rows(scaled, observed, nothing, missing, never, outside)
 
+    def _scaled(self, images: Images) -> NDArray[np.float32]:
+        """Levels as fitted, from 0 to 1, shape (n, event_size); NaN where missing."""
+        moved = np.moveaxis(images.values, -1, 1).reshape(images.n_rows, -1)
+        scaled = moved.astype(np.float32)
+        scaled -= np.float32(self.low)
+        scaled *= np.float32(1.0 / (self.high - self.low))
+        return np.clip(scaled, -FARTHEST, FARTHEST, out=scaled)
+
     def inverse_transform(self, values: Floats, carried: Images | None = None) -> Images:
-        """Images of encoded rows; levels of uint8 images are rounded and bounded."""
-        stack = np.asarray(values, dtype=np.float64).reshape(len(values), *self.shape)
+        """Images of encoded rows; levels of uint8 images are rounded and bounded.
+
+        Of equal contrast each gets back that of the image in `carried`, or a
+        typical one.
+        """
+        values = np.asarray(values, dtype=np.float64)
+        if self.contrast == "equal" and carried is not None:
+            values = values * (_loudness(self._scaled(carried)) / self.typical)[:, None]
+        stack = values.reshape(len(values), *self.shape)
         levels = self.channels_last(stack) * (self.high - self.low) + self.low
         if self.integer:
             levels = np.clip(np.round(levels), 0.0, 255.0).astype(np.uint8)
@@ -344,8 +255,9 @@ class ImageCodec:
             "data": "images",
             "likelihood": self.likelihood,
             "size": None if self.size is None else list(self.size),
+            "contrast": self.contrast,
             "shape": list(self.shape),
-            "range": [self.low, self.high],
+            "range": [self.low, self.high, self.typical],
             "integer": self.integer,
             "flat": self.flat,
         }
@@ -353,17 +265,27 @@ class ImageCodec:
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Self:
         """Codec from plain values."""
-        low, high = (float(v) for v in record["range"])
+        low, high, typical = (float(v) for v in record["range"])
         shape = tuple(int(v) for v in record["shape"])
         return cls(
             likelihood=str(record["likelihood"]),
             size=None if record["size"] is None else _pair(record["size"]),
+            contrast=str(record["contrast"]),
             shape=shape,
             low=low,
             high=high,
+            typical=typical,
             integer=bool(record["integer"]),
             flat=bool(record["flat"]),
         )
+
+
+def _loudness(scaled: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Root mean square of the known pixels of each image, shape (n,)."""
+    known = ~np.isnan(scaled)
+    squares = np.where(known, scaled, 0.0).astype(np.float64) ** 2
+    mean = squares.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    return np.maximum(np.sqrt(mean), QUIETEST).astype(np.float32)
 
 
 def _pair(values: Sequence[Any]) -> tuple[int, int]:
