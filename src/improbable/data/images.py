@@ -196,7 +196,8 @@ class ImageCodec:
         scaled = moved.astype(np.float32)
         scaled -= np.float32(self.low)
         scaled *= np.float32(1.0 / (self.high - self.low))
-        return np.clip(scaled, -FARTHEST, FARTHEST, out=scaled)
+        np.clip(scaled, -FARTHEST, FARTHEST, out=scaled)
+        return scaled
 
     def inverse_transform(self, values: Floats, carried: Images | None = None) -> Images:
         """Images of encoded rows; levels of uint8 images are rounded and bounded.
