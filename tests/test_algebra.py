@@ -152,7 +152,7 @@ def test_geodesic_of_a_linear_decoder_is_linear():
     )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(moderate, moderate, st.integers(0, 99))
 def test_geodesic_never_has_more_energy_than_a_line(a, b, seed):
     rng = np.random.default_rng(seed)

@@ -10,6 +10,7 @@ from scipy.spatial.distance import squareform
 from scipy.stats import norm
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from improbable.errors import DataError, DataWarning
 from improbable.latent import clusters
@@ -447,7 +448,10 @@ def test_other_errors():
         hierarchy(some_rows(1, 1), 1)
 
 
-def test_no_global_generator_is_touched():
+def test_no_global_state_is_touched():
     state = np.random.get_state()[1].copy()
-    cluster(some_rows(50, 2), 2)
+    with threadpool_limits(2, "blas"):
+        threads = threadpool_info()
+        cluster(some_rows(50, 2), 2)
+        assert threadpool_info() == threads
     np.testing.assert_array_equal(np.random.get_state()[1], state)

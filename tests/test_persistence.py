@@ -21,7 +21,7 @@ from improbable import (
     load,
     save,
 )
-from improbable.persistence import FORMAT, MAGIC, _digest, read_header
+from improbable.container import FORMAT, MAGIC, digest, read_header
 
 ROWS = np.random.default_rng(0).normal(size=(80, 3))
 
@@ -48,7 +48,7 @@ def rewrite(path, target, *, header=None, arrays=None, sign=True):
     for key, value in (header or {}).items():
         record[key] = {**record[key], **value} if isinstance(value, dict) else value
     if sign:
-        record["digest"] = _digest(record, tensors)
+        record["digest"] = digest(record, tensors)
     save_file(tensors, target, {MAGIC: json.dumps(record)})
     return target
 

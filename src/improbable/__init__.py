@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         TrainingWarning,
     )
     from improbable.persistence import load, save
+    from improbable.portable.scorer import Scorer, load_scorer
 
 __version__ = "0.1.0"
 
@@ -63,6 +64,7 @@ _HOMES = {
         "TrainingWarning",
     ),
     "improbable.persistence": ("load", "save"),
+    "improbable.portable.scorer": ("Scorer", "load_scorer"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -85,10 +87,12 @@ __all__ = [
     "Positive",
     "Real",
     "SchemaError",
+    "Scorer",
     "TrainingWarning",
     "VAEDetector",
     "__version__",
     "load",
+    "load_scorer",
     "load_thyroid",
     "save",
 ]

@@ -1,34 +1,27 @@
 """One file for a fitted detector: safetensors with a JSON header, no pickle, no code.
 
-The header says what the file is, and holds a SHA-256 digest of itself and of
-every tensor. A few rows drawn from the model, with their scores, travel along:
-`load` scores them again and refuses a file whose scores differ.
+The header says what the file is, `improbable.container` how it is written. A
+few rows drawn from the model, with their scores, travel along: `load` scores
+them again and refuses a file whose scores differ.
 """
 
-import hashlib
-import json
 import os
-import platform
-import tempfile
-from contextlib import suppress
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
-from improbable import __version__, generation, randomness
+from improbable import container, generation, randomness
+from improbable.container import FORMAT, Arrays
 from improbable.data.codec import Codec
 from improbable.data.columns import kind_from_json, kind_to_json
 from improbable.data.images import ImageCodec
 from improbable.data.parts import Floats
 from improbable.data.table import TableCodec, as_kind
 from improbable.detector import VAEDetector
-from improbable.errors import DataError, FormatError
+from improbable.errors import FormatError
 from improbable.explanations import Reference
 from improbable.latent.algebra import Direction
 from improbable.model import Model
@@ -37,12 +30,8 @@ from improbable.scores import score_named
 from improbable.training import History
 from improbable.vae import VAE, assemble_vae
 
-FORMAT = 1
-MAGIC = "improbable"
 GOLDEN_ROWS = 8
-TOLERANCE = 1e-6
 CODECS: dict[str, Any] = {"table": TableCodec, "images": ImageCodec}
-Arrays = dict[str, NDArray[Any]]
 
 
 def save(detector: VAEDetector, path: str | os.PathLike[str]) -> None:
@@ -65,28 +54,7 @@ def save(detector: VAEDetector, path: str | os.PathLike[str]) -> None:
         If the detector is not fitted.
     """
     model = detector._fitted()
-    arrays = _arrays(model)
-    header = _header(detector, model)
-    header["digest"] = _digest(header, arrays)
-    target = Path(path)
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".partial")
-        os.close(handle)
-    except OSError as error:
-        raise DataError(
-            f"{target} cannot be written ({error.strerror}). Choose another path."
-        ) from error
-    try:
-        save_file(arrays, temporary, {MAGIC: json.dumps(header)})
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except OSError as error:
-        raise DataError(
-            f"{target} cannot be written ({error.strerror}). Choose another path."
-        ) from error
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
+    container.write_container(path, _header(detector, model), _arrays(model))
 
 
 def load(path: str | os.PathLike[str]) -> VAEDetector:
@@ -107,36 +75,13 @@ def load(path: str | os.PathLike[str]) -> VAEDetector:
         If the file is missing, damaged, no model file, written by a newer
         version, or scores its own stored rows differently.
     """
-    header, arrays = _read(path)
-    try:
+    header, arrays = container.read_container(path)
+    with container.usable(path):
         model = _model(header, arrays)
         detector = _detector(header, model)
         found = golden_scores(model, arrays["golden.values"])
-    except FormatError:
-        raise
-    except Exception as error:
-        raise FormatError(
-            f"{path} is not a usable model file ({type(error).__name__}: {error}). "
-            "Save the model again."
-        ) from error
-    _check_golden(path, header, found, arrays["golden.scores"])
+    container.check_golden(path, header, found, arrays["golden.scores"], _versions())
     return detector
-
-
-def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a model file says about itself, its digest checked.
-
-    Returns
-    -------
-    dict
-        Keys format, versions, schema, config, settings, history, calibration.
-
-    Raises
-    ------
-    FormatError
-        As `load`.
-    """
-    return _read(path)[0]
 
 
 def golden_scores(model: Model, values: Floats) -> Floats:
@@ -161,12 +106,7 @@ def _header(detector: VAEDetector, model: Model) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    return {
-        "improbable": __version__,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
+    return {**container.versions(), "torch": torch.__version__}
 
 
 def _config_to_json(params: dict[str, Any]) -> dict[str, Any]:
@@ -231,50 +171,6 @@ def _prior(vae: VAE, arrays: Arrays) -> Prior:
 def _plain(tensor: torch.Tensor) -> NDArray[Any]:
     array: NDArray[Any] = tensor.detach().cpu().contiguous().numpy()
     return array
-
-
-def _digest(header: dict[str, Any], arrays: Arrays) -> str:
-    kept = {key: value for key, value in header.items() if key != "digest"}
-    found = hashlib.sha256(json.dumps(kept, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        found.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
-        found.update(array.tobytes())
-    return found.hexdigest()
-
-
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Arrays]:
-    if not os.path.isfile(path):
-        raise FormatError(f"There is no model file {path}. Check the path, or fit and save one.")
-    try:
-        with safetensors.safe_open(os.fspath(path), "np") as file:
-            header = json.loads((file.metadata() or {})[MAGIC])
-            _check_format(path, header)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
-        intact = header.get("digest") == _digest(header, arrays)
-    except FormatError:
-        raise
-    except Exception as error:
-        raise FormatError(
-            f"{path} is not a model file of this library, or it is damaged "
-            f"({type(error).__name__}). Copy or save it again."
-        ) from error
-    if not intact:
-        raise FormatError(
-            f"{path} is damaged: its contents do not match its digest. Copy or save it again."
-        )
-    return header, arrays
-
-
-def _check_format(path: str | os.PathLike[str], header: Any) -> None:
-    written = header["format"]
-    if not isinstance(written, int) or written < 1:
-        raise FormatError(f"{path} has no valid format number. Save the model again.")
-    if written > FORMAT:
-        raise FormatError(
-            f"{path} has format {written}, this version reads up to {FORMAT}. "
-            "Upgrade improbable, or save the model with this version."
-        )
 
 
 def _model(header: dict[str, Any], arrays: Arrays) -> Model:
@@ -347,27 +243,3 @@ def _direction(record: dict[str, Any], latent_dim: int) -> Direction:
     if vector.shape != (latent_dim,):
         raise FormatError("A stored direction does not fit the network. Save the model again.")
     return Direction(**{**record, "vector": vector})
-
-
-def _check_golden(
-    path: str | os.PathLike[str], header: dict[str, Any], found: Floats, stored: Floats
-) -> None:
-    if found.shape == stored.shape and np.allclose(found, stored, TOLERANCE, TOLERANCE):
-        return
-    now = _versions()
-    changed = [
-        f"{name} {then} then, {now.get(name)} now"
-        for name, then in header["versions"].items()
-        if now.get(name) != then
-    ]
-    raise FormatError(
-        f"{path} scores its own stored rows differently here "
-        f"({'; '.join(changed) or 'same versions'}). "
-        "Fit again with these versions, or load it with those it was saved with."
-    )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

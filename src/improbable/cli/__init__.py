@@ -9,7 +9,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from improbable.cli import commands_model, commands_reasons, commands_rows
+from improbable.cli import (
+    commands_directions,
+    commands_latent,
+    commands_model,
+    commands_neighbors,
+    commands_reasons,
+    commands_rows,
+)
 from improbable.cli.console import errors_as_lines
 
 
@@ -28,7 +35,15 @@ EXAMPLES: dict[Callable[..., None], str] = {
     commands_reasons.explain: "explain new.csv -m model.safetensors --row 17",
     commands_rows.reconstruct: "reconstruct new.csv -m model.safetensors -o decoded.csv",
     commands_rows.impute: "impute holes.csv -m model.safetensors -o filled.csv",
-    commands_rows.sample: "sample -m model.safetensors -n 1000 -o new.csv",
+    commands_rows.sample: "sample -m model.safetensors -n 1000 --given sex=F -o new.csv",
+    commands_latent.decode: "decode -m model.safetensors --z 0.5,-1 --z 0,0 -o decoded.csv",
+    commands_latent.traverse: "traverse new.csv -m model.safetensors --row 3 --dim 0 -o moved.csv",
+    commands_latent.interpolate: (
+        "interpolate images/ -m model.safetensors --from 3 --to 17 -n 10 -o strip.png"
+    ),
+    commands_latent.steer: "steer new.csv -m model.safetensors --direction older --amount 1.5",
+    commands_latent.latent: "latent new.csv -m model.safetensors",
+    commands_latent.cluster: "cluster new.csv -m model.safetensors -k 5 -o grouped.csv",
     commands_reasons.evaluate: (
         "evaluate labeled.csv -m model.safetensors --label is_anomaly --normal 0"
     ),
@@ -36,19 +51,64 @@ EXAMPLES: dict[Callable[..., None], str] = {
     commands_model.version: "version",
 }
 
+GROUPS: dict[str, tuple[str, dict[str, tuple[Callable[..., None], str]]]] = {
+    "directions": (
+        "Name what sets some rows apart, for steer to add it to others.",
+        {
+            "add": (
+                commands_directions.add,
+                "new.csv -m model.safetensors --name male --column sex --with M --without F",
+            ),
+            "list": (commands_directions.list_directions, "-m model.safetensors"),
+            "remove": (commands_directions.remove, "-m model.safetensors --name male"),
+        },
+    ),
+    "neighbors": (
+        "Search rows by where they lie in latent space.",
+        {
+            "build": (commands_neighbors.build, "new.csv -m model.safetensors -o items.parquet"),
+            "add": (commands_neighbors.add, "more.csv -m model.safetensors --index items.parquet"),
+            "remove": (commands_neighbors.remove, "--index items.parquet --id 17"),
+            "search": (
+                commands_neighbors.search,
+                "new.csv -m model.safetensors --index items.parquet --row 3 -k 5 --where sex=F",
+            ),
+        },
+    ),
+}
+
+STYLE: dict[str, Any] = {
+    "add_completion": False,
+    "no_args_is_help": True,
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
 app = typer.Typer(
     name="improbable",
     cls=Guarded,
     epilog="Start with: improbable fit normal.csv -o model.safetensors",
-    add_completion=False,
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    **STYLE,
 )
+
+
+def _add_group(name: str, about: str, members: dict[str, tuple[Callable[..., None], str]]) -> None:
+    """Give the app a group of commands."""
+    examples = {
+        member: f"Example: improbable {name} {member} {example}"
+        for member, (_, example) in members.items()
+    }
+    group = typer.Typer(help=about, epilog=next(iter(examples.values())), **STYLE)
+    for member, (command, _) in members.items():
+        group.command(member, epilog=examples[member])(command)
+    app.add_typer(group, name=name)
+
 
 for command, example in EXAMPLES.items():
     app.command(epilog=f"Example: improbable {example}")(command)
+for name, (about, members) in GROUPS.items():
+    _add_group(name, about, members)
 
 
 @app.callback()

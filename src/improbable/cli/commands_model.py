@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from improbable import __version__
-from improbable.cli.console import on_terminal, print_record
+from improbable.cli.console import on_terminal, print_either
 from improbable.cli.options import (
+    About,
+    Array,
     BatchSize,
     CalibrationFraction,
     Contamination,
@@ -33,6 +35,7 @@ from improbable.cli.options import (
     Quiet,
     ScoreFunction,
     Seed,
+    Size,
     ValidationFraction,
 )
 
@@ -64,6 +67,9 @@ def fit(
     drop: Drop = None,
     kind: Kind = None,
     format: InputFormat = None,
+    array: Array = None,
+    labels: About = None,
+    size: Size = None,
     members: Members = None,
     draws: Draws = None,
     latent_dim: LatentDim = None,
@@ -82,23 +88,20 @@ def fit(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Learn what normal rows look like.
+    """Learn what normal rows, or images, look like.
 
-    The whole table is read, its column kinds are inferred, and one model file is written.
+    All of INPUT is read, column kinds are inferred, and one model file is written.
     What is not said defaults to what VAEDetector does.
     """
-    from improbable.cli.destinations import check_destination
-    from improbable.cli.modeling import fit_file, fit_lines, parse_kinds, read_training
+    from improbable.cli.inputs import InputFile
+    from improbable.cli.modeling import fit_file, fit_lines
+    from improbable.cli.training_data import Choice
 
-    check_destination(output)
-    params = _detector_params(context.params)
-    params |= {"columns": parse_kinds(kind or []) or None, "verbose": on_terminal() and not quiet}
-    table = read_training(input, format=format, label=label, normal=normal, drop=drop or [])
-    record = fit_file(table, output, params)
-    if json:
-        print_record(record)
-    elif not quiet:
-        typer.echo("\n".join(fit_lines(record)))
+    params = _detector_params(context.params) | {"verbose": on_terminal() and not quiet}
+    choice = Choice(label, normal, drop or (), kind or (), size)
+    record = fit_file(InputFile(input, format, array, labels), choice, output, params)
+    if json or not quiet:
+        print_either(record, fit_lines(record), json=json)
 
 
 def _detector_params(options: dict[str, Any]) -> dict[str, Any]:
@@ -128,20 +131,15 @@ def inspect(
     Prints its versions, settings, training, calibration and columns.
     """
     from improbable.cli.modeling import inspection, inspection_lines
-    from improbable.persistence import read_header
+    from improbable.container import read_header
 
     header = inspection(read_header(model))
-    if json:
-        print_record(header)
-    else:
-        typer.echo("\n".join(inspection_lines(header)))
+    print_either(header, inspection_lines(header), json=json)
 
 
 def version(json: Json = False) -> None:
     """Print the version, and those of Python and torch."""
     python = sys.version.split()[0]
     found = {"improbable": __version__, "python": python, "torch": installed("torch")}
-    if json:
-        print_record(found)
-    else:
-        typer.echo("\n".join(f"{name} {number}" for name, number in found.items()))
+    lines = [f"{name} {number}" for name, number in found.items()]
+    print_either(found, lines, json=json)

@@ -1,58 +1,76 @@
 """Commands that say why rows are unusual, and how well a model tells."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from improbable.cli.console import print_record, rows_bar
+from improbable.cli.console import print_either, print_record, rows_bar
 from improbable.cli.options import (
     DEFAULT_BATCH_ROWS,
+    About,
     Alpha,
+    Array,
     BatchRows,
     Input,
     InputFormat,
     Json,
     ModelFile,
     Normal,
+    OutputFormat,
+    ReasonsOutput,
     Shown,
+    SomeRows,
 )
 
 
 def explain(
     input: Input,
     model: ModelFile,
-    row: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--row", min=0, metavar="N", help="Row by number, counted from 0; repeatable."
-        ),
-    ] = None,
+    row: SomeRows = None,
     top: Annotated[
         int, typer.Option(min=1, help="Without --row: that many, least normal first.")
     ] = 5,
-    columns: Annotated[int, typer.Option(min=1, help="Columns a row, most surprising first.")] = 8,
+    columns: Annotated[
+        int, typer.Option(min=1, help="Columns a row, or ninths an image, worst first.")
+    ] = 8,
+    output: ReasonsOutput = None,
     format: InputFormat = None,
+    array: Array = None,
+    output_format: OutputFormat = None,
     batch_rows: BatchRows = DEFAULT_BATCH_ROWS,
     json: Json = False,
 ) -> None:
     """Say why rows score as they do, column by column.
 
     A share is a column's part of the row's log probability in nats, the lower the less normal;
-    the interval holds 90 % of what the other columns let expect. --json prints a line a row.
+    the interval holds 90 % of what the other columns let expect. Of images, says which ninths
+    surprise most, in nats below what is usual there. --json prints a line a row.
     """
     from improbable.cli.explaining import (
+        check_explained_output,
         explained,
-        explanation_lines,
         pick_least_normal,
         pick_rows,
     )
-    from improbable.cli.feed import open_feed
+    from improbable.cli.inputs import InputFile, open_feed
     from improbable.persistence import load
 
     fitted = load(model).model_
-    feed = open_feed(input, fitted.codec, format=format, batch_rows=batch_rows)
+    if output is not None:
+        check_explained_output(output, output_format, fitted.codec)
+    feed = open_feed(InputFile(input, format, array, batch_rows=batch_rows), fitted.codec)
     picked = pick_rows(feed, row) if row else pick_least_normal(feed, fitted, top)
-    for record in explained(fitted, feed, picked):
+    found = explained(fitted, feed, picked)
+    if output is not None:
+        found.save(output, output_format)
+    if output != "-":
+        _print_explained(found.records, columns, json=json)
+
+
+def _print_explained(records: list[dict[str, Any]], columns: int, *, json: bool) -> None:
+    from improbable.cli.explaining import explanation_lines
+
+    for record in records:
         if json:
             print_record(record)
         else:
@@ -66,6 +84,8 @@ def evaluate(
     normal: Normal = None,
     alpha: Alpha = 0.01,
     format: InputFormat = None,
+    array: Array = None,
+    labels: About = None,
     batch_rows: BatchRows = DEFAULT_BATCH_ROWS,
     progress: Shown = None,
     json: Json = False,
@@ -76,7 +96,7 @@ def evaluate(
     and whether p-values keep their promise on normal rows.
     """
     from improbable.cli.evaluation import evaluation, evaluation_lines, read_judged
-    from improbable.cli.feed import open_feed
+    from improbable.cli.inputs import InputFile, open_feed
     from improbable.cli.labels import Labels
     from improbable.persistence import load
     from improbable.results import check_level, warn_unsupported
@@ -84,11 +104,9 @@ def evaluate(
     check_level("alpha", alpha)
     fitted = load(model).model_
     warn_unsupported(alpha, len(fitted.held_out), tail=False)
-    feed = open_feed(input, fitted.codec, format=format, batch_rows=batch_rows, without=label)
+    source = InputFile(input, format, array, labels, batch_rows)
+    feed = open_feed(source, fitted.codec, without=label)
     with rows_bar("scoring", shown=progress) as moved:
         judged = read_judged(fitted, feed, label, Labels(normal), moved)
     record = evaluation(judged, alpha, len(fitted.held_out))
-    if json:
-        print_record(record)
-    else:
-        typer.echo("\n".join(evaluation_lines(record)))
+    print_either(record, evaluation_lines(record), json=json)

@@ -1,14 +1,16 @@
 """Commands that stream rows through a model into a file."""
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from improbable.cli.console import encode, print_record, rows_bar, say
+from improbable.cli.console import report, rows_bar
 from improbable.cli.options import (
     DEFAULT_BATCH_ROWS,
+    About,
     Alpha,
+    Array,
     BatchRows,
     Fdr,
     Input,
@@ -18,6 +20,9 @@ from improbable.cli.options import (
     Output,
     OutputFormat,
     Prefix,
+    Prior,
+    RowsOutput,
+    Seed,
     Shown,
     Tail,
 )
@@ -32,6 +37,8 @@ def score(
     tail: Tail = False,
     prefix: Prefix = "",
     format: InputFormat = None,
+    array: Array = None,
+    labels: About = None,
     output_format: OutputFormat = None,
     batch_rows: BatchRows = DEFAULT_BATCH_ROWS,
     progress: Shown = None,
@@ -40,11 +47,11 @@ def score(
     """Decide on each row, with evidence and reasons.
 
     Keeps the input's columns and adds is_outlier, p_value, q_value, score, mc_se, top_reasons
-    and warnings. Any number of rows passes through in constant memory; the output appears when
-    all of it is ready.
+    and warnings; images have a column image, their file name or position. Any number of rows
+    passes through in constant memory; the output appears when all of it is ready.
     """
     from improbable.cli.destinations import check_output
-    from improbable.cli.feed import open_feed
+    from improbable.cli.inputs import InputFile, open_feed
     from improbable.cli.scoring import Question, Scoring
     from improbable.persistence import load
 
@@ -52,21 +59,23 @@ def score(
     question.check()
     check_output(output, output_format)
     fitted = load(model).model_
-    feed = open_feed(input, fitted.codec, format=format, batch_rows=batch_rows)
+    source = InputFile(input, format, array, labels, batch_rows)
+    feed = open_feed(source, fitted.codec)
     started = time.perf_counter()
     scoring = Scoring(fitted, question, prefix)
     rows, flagged = scoring.run(feed, output, format=output_format, shown=progress)
     speed = round(rows / (time.perf_counter() - started))
     line = f"{rows:,} rows, {flagged:,} flagged at {question}, {speed:,} rows/s"
     record = {"rows": rows, "flagged": flagged, "alpha": alpha, "fdr": fdr, "output": output}
-    _report(line, {**record, "rows_per_second": speed}, json=json)
+    report(line, {**record, "rows_per_second": speed}, json=json)
 
 
 def reconstruct(
     input: Input,
     model: ModelFile,
-    output: Output = "-",
+    output: RowsOutput = "-",
     format: InputFormat = None,
+    array: Array = None,
     output_format: OutputFormat = None,
     batch_rows: BatchRows = DEFAULT_BATCH_ROWS,
     progress: Shown = None,
@@ -76,24 +85,26 @@ def reconstruct(
 
     The output has the columns seen at fit, in their units and types.
     """
-    from improbable.cli.destinations import check_output
-    from improbable.cli.feed import open_feed
     from improbable.cli.filling import reconstruct_file
+    from improbable.cli.inputs import InputFile, open_feed
+    from improbable.cli.outputs import check_rows_output
     from improbable.persistence import load
 
-    check_output(output, output_format)
     fitted = load(model).model_
-    feed = open_feed(input, fitted.codec, format=format, batch_rows=batch_rows)
+    check_rows_output(output, output_format, fitted.codec)
+    source = InputFile(input, format, array, batch_rows=batch_rows)
+    feed = open_feed(source, fitted.codec)
     with rows_bar("reconstructing", shown=progress) as moved:
         rows = reconstruct_file(fitted, feed, output, format=output_format, moved=moved)
-    _report(f"{rows:,} rows reconstructed", {"rows": rows, "output": output}, json=json)
+    report(f"{rows:,} rows reconstructed", {"rows": rows, "output": output}, json=json)
 
 
 def impute(
     input: Input,
     model: ModelFile,
-    output: Output = "-",
+    output: RowsOutput = "-",
     format: InputFormat = None,
+    array: Array = None,
     output_format: OutputFormat = None,
     batch_rows: BatchRows = DEFAULT_BATCH_ROWS,
     progress: Shown = None,
@@ -103,42 +114,48 @@ def impute(
 
     All other cells and columns stay as they are.
     """
-    from improbable.cli.destinations import check_output
-    from improbable.cli.feed import open_feed
     from improbable.cli.filling import impute_file
+    from improbable.cli.inputs import InputFile, open_feed
+    from improbable.cli.outputs import check_rows_output
     from improbable.persistence import load
 
-    check_output(output, output_format)
     fitted = load(model).model_
-    feed = open_feed(input, fitted.codec, format=format, batch_rows=batch_rows)
+    check_rows_output(output, output_format, fitted.codec)
+    source = InputFile(input, format, array, batch_rows=batch_rows)
+    feed = open_feed(source, fitted.codec)
     with rows_bar("imputing", shown=progress) as moved:
         rows = impute_file(fitted, feed, output, format=output_format, moved=moved)
-    _report(f"{rows:,} rows imputed", {"rows": rows, "output": output}, json=json)
+    report(f"{rows:,} rows imputed", {"rows": rows, "output": output}, json=json)
 
 
 def sample(
     model: ModelFile,
     n: Annotated[int, typer.Option("-n", min=1, help="How many rows.")] = 100,
-    output: Output = "-",
-    seed: Annotated[int, typer.Option(help="Other seeds give other rows.")] = 0,
+    output: RowsOutput = "-",
+    seed: Seed = 0,
+    prior: Prior = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--given", metavar="COLUMN=VALUE", help="Hold a column at a value; repeatable."
+        ),
+    ] = None,
     output_format: OutputFormat = None,
     json: Json = False,
 ) -> None:
-    """Write new rows, drawn from the model."""
-    from improbable.cli.destinations import check_output
+    """Write new rows or images, drawn from the model.
+
+    Columns held by --given set the terms for the others: --given sex=F --given city=boulder.
+    """
+    from improbable.cli.decoding import in_arrow
     from improbable.cli.filling import sample_file
+    from improbable.cli.outputs import check_rows_output
     from improbable.persistence import load
 
-    check_output(output, output_format)
-    fitted = load(model).model_
-    sample_file(fitted, n, output, format=output_format, random_state=seed)
-    _report(f"{n:,} rows sampled", {"rows": n, "output": output}, json=json)
-
-
-def _report(line: str, record: dict[str, Any], *, json: bool) -> None:
-    """Sum up, where it does not get among the rows."""
-    to_file = record["output"] != "-"
-    if json and to_file:
-        print_record(record)
-    else:
-        say(encode(record) if json else line)
+    detector = in_arrow(load(model))
+    check_rows_output(output, output_format, detector.model_.codec)
+    held = tuple(given or ())
+    sample_file(
+        detector, n, output, format=output_format, prior=prior, given=held, random_state=seed
+    )
+    report(f"{n:,} rows sampled", {"rows": n, "output": output}, json=json)

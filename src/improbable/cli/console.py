@@ -20,6 +20,10 @@ _OPTIONS = {
     r"columns=\{'(.+?)': '?([^'}]+)'?\}": r"--kind \1=\2",
     r"calibration_fraction": "--calibration-fraction",
     r"device='auto'": "--device auto",
+    r"ImageCodec\(size=\(height, width\)\)": "--size HEIGHTxWIDTH",
+    r"(likelihood|metric|recall)='?([\w.]+)'?": r"--\1 \2",
+    r"a Posterior as query": "rows as INPUT",
+    r"Learn one: add_direction": "Learn one: improbable directions add",
 }
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
@@ -38,6 +42,20 @@ def encode(record: Any) -> str:
 def print_record(record: Any) -> None:
     """Print a JSON object on standard output."""
     typer.echo(encode(record))
+
+
+def print_either(record: Any, lines: Iterable[str], *, json: bool) -> None:
+    """Print a JSON object, or the same as a person reads it, on standard output."""
+    typer.echo(encode(record) if json else "\n".join(lines))
+
+
+def report(line: str, record: dict[str, Any], *, json: bool) -> None:
+    """Sum up, where it does not get among the rows."""
+    to_file = record["output"] != "-"
+    if json and to_file:
+        print_record(record)
+    else:
+        say(encode(record) if json else line)
 
 
 def complaint(error: BaseException) -> str:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.cli.console import aligned
-from improbable.cli.feed import Feed
-from improbable.cli.labels import Labels
+from improbable.cli.inputs import Feed
+from improbable.cli.labels import Labels, check_column
 from improbable.data.parts import Bools, Floats
 from improbable.errors import DataError
 from improbable.model import Model
@@ -48,19 +48,21 @@ def read_judged(model: Model, feed: Feed, label: str, labels: Labels, moved: Any
     DataError
         If there are not both normal rows and others.
     """
+    check_column(label, feed.schema.names, "--label")
     scores, normal, known = [np.empty(0)], [np.empty(0, dtype=bool)], [np.empty(0, dtype=bool)]
-    for batch, frame in feed:
-        scores.append(model.decision_scores(model.codec.transform(frame))[:-1])
+    for batch, source in feed:
+        found = model.decision_scores(model.codec.transform(source))
+        scores.append(found[: batch.num_rows])
         is_normal, is_known = labels.read(batch.column(label))
         normal.append(is_normal)
         known.append(is_known)
         moved(batch.num_rows)
     labels.check_found()
     kept = np.concatenate(known)
-    found, chosen = np.concatenate(scores)[kept], np.concatenate(normal)[kept]
+    judged, chosen = np.concatenate(scores)[kept], np.concatenate(normal)[kept]
     if chosen.all():
         raise DataError("All labeled rows are normal. Pass a table that has anomalies too.")
-    return Judged(found, model.p_values(found), chosen, int((~kept).sum()))
+    return Judged(judged, model.p_values(judged), chosen, int((~kept).sum()))
 
 
 def areas(anomalies: Counts, normal: Counts) -> tuple[float, float]:

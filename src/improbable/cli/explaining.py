@@ -2,20 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from improbable import results
+from improbable.cli.album import IMAGE, as_batch
 from improbable.cli.console import aligned, number
-from improbable.cli.feed import Feed
+from improbable.cli.destinations import check_destination, check_output
+from improbable.cli.inputs import Feed
+from improbable.cli.outputs import open_arrays, replacing, write_array
+from improbable.data.codec import Codec
 from improbable.data.columns import Datetime
+from improbable.data.files import open_writer
+from improbable.data.images import ImageCodec
+from improbable.data.parts import Floats
 from improbable.data.table import tabular
 from improbable.errors import DataError
 from improbable.explanations import Explanation
 from improbable.model import Model
+from improbable.surprise import SurpriseMap
 
+MAPS = ("images", "shares", "surprise", "p_values", "expected")
 HEAD = ("column", "value", "expected", "interval", "share", "p-value")
 
 
@@ -53,8 +63,8 @@ def pick_least_normal(feed: Feed, model: Model, count: int) -> Picked:
     """The rows of the lowest scores, the lowest first."""
     kept = _joined(feed, [])
     places, scores = np.empty(0, dtype=np.int64), np.empty(0)
-    for batch, frame in feed:
-        found = model.decision_scores(model.codec.transform(frame))[:-1]
+    for batch, source in feed:
+        found = model.decision_scores(model.codec.transform(source))[: batch.num_rows]
         first = feed.n_rows - batch.num_rows
         scores = np.concatenate([scores, found])
         places = np.concatenate([places, np.arange(first, feed.n_rows)])
@@ -65,27 +75,87 @@ def pick_least_normal(feed: Feed, model: Model, count: int) -> Picked:
 
 
 def _joined(feed: Feed, batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    table = pa.Table.from_batches(batches, schema=feed.schema).unify_dictionaries()
-    whole = table.combine_chunks().to_batches()
-    return whole[0] if whole else pa.RecordBatch.from_pylist([], schema=feed.schema)
+    return as_batch(pa.Table.from_batches(batches, schema=feed.schema))
 
 
-def explained(model: Model, feed: Feed, picked: Picked) -> list[dict[str, Any]]:
-    """A record for each row: its score, its p-value, its columns, the most surprising first."""
-    frame = feed.frame(picked.rows)
-    found = results.explain(model, frame)
-    scores = model.decision_scores(model.codec.transform(frame))
-    p_values = model.p_values(scores)
-    return [
-        {
-            "row": place,
-            "score": float(scores[row]),
-            "p_value": float(p_values[row]),
-            "reasons": found.reasons(row),
-            "columns": [_cell(model, found, row, i) for i in found.ranking(row)],
-        }
-        for row, place in enumerate(picked.places)
-    ]
+@dataclass(frozen=True)
+class Explained:
+    """Picked rows with what explains them.
+
+    Attributes
+    ----------
+    model : Model
+    picked : Picked
+    found : Explanation or SurpriseMap
+        Its first rows are those picked.
+    scores : ndarray
+        Nats.
+    """
+
+    model: Model
+    picked: Picked
+    found: Explanation | SurpriseMap
+    scores: Floats
+
+    @cached_property
+    def records(self) -> list[dict[str, Any]]:
+        """For each row its score, its p-value, and its parts, the most surprising first."""
+        p_values = self.model.p_values(self.scores)
+        return [
+            {
+                "row": place,
+                **self._name(row),
+                "score": float(self.scores[row]),
+                "p_value": float(p_values[row]),
+                "reasons": self.found.reasons(row),
+                **self._parts(row),
+            }
+            for row, place in enumerate(self.picked.places)
+        ]
+
+    def _name(self, row: int) -> dict[str, Any]:
+        is_image = isinstance(self.found, SurpriseMap)
+        return {IMAGE: self.picked.rows.column(IMAGE)[row].as_py()} if is_image else {}
+
+    def _parts(self, row: int) -> dict[str, Any]:
+        if isinstance(self.found, SurpriseMap):
+            regions = self.found.regions(row)
+            return {"regions": [{"place": place, "surprise": nats} for nats, place in regions]}
+        found = self.found
+        return {"columns": [_cell(self.model, found, row, i) for i in found.ranking(row)]}
+
+    def save(self, path: str, format: str | None) -> None:
+        """Write the parts of all rows: a table, or the maps of images."""
+        if isinstance(self.found, SurpriseMap):
+            names = np.array([record[IMAGE] for record in self.records])
+            with replacing(path) as sink, open_arrays(sink) as archive:
+                write_array(archive, "name", names)
+                for name in MAPS:
+                    write_array(archive, name, getattr(self.found, name))
+            return
+        table = self.found.to_frame("pyarrow")
+        rows = table["row"].to_numpy()
+        table = table.filter(rows < len(self.picked.places))
+        places = np.array(self.picked.places)[table["row"].to_numpy()]
+        table = table.set_column(0, "row", pa.array(places))
+        with open_writer(path, table.schema, format=format) as writer:
+            writer.write(as_batch(table))
+
+
+def check_explained_output(path: str, format: str | None, codec: Codec) -> None:
+    """Refuse a path that explanations cannot be written to."""
+    if not isinstance(codec, ImageCodec):
+        return check_output(path, format)
+    if format is not None or not path.lower().endswith(".npz"):
+        raise DataError(f"{path} is no place for maps. Name an .npz, without --output-format.")
+    return check_destination(path)
+
+
+def explained(model: Model, feed: Feed, picked: Picked) -> Explained:
+    """What explains the rows that were picked."""
+    source = feed.frame(picked.rows)
+    scores = model.decision_scores(model.codec.transform(source))
+    return Explained(model, picked, results.explain(model, source), scores)
 
 
 def _cell(model: Model, found: Explanation, row: int, i: int) -> dict[str, Any]:
@@ -121,11 +191,16 @@ def _plain(value: Any) -> Any:
 
 
 def explanation_lines(record: dict[str, Any], most: int) -> list[str]:
-    """A record as a person reads it, with its `most` surprising columns."""
-    shown = record["columns"][:most]
-    head = f"row {record['row']}   score {record['score']:.2f}   p-value {record['p_value']:.3g}"
-    lines = [head, *aligned([HEAD, *map(_line, shown)], numbers=(1, 2, 4, 5))]
-    left = len(record["columns"]) - len(shown)
+    """A record as a person reads it, with its `most` surprising columns or regions."""
+    name = f" ({record[IMAGE]})" if isinstance(record.get(IMAGE), str) else ""
+    head = f"row {record['row']}{name}   score {record['score']:.2f}"
+    head += f"   p-value {record['p_value']:.3g}"
+    if "regions" in record:
+        shown = [(r["place"], f"{r['surprise']:.2f}") for r in record["regions"][:most]]
+        return [head, *aligned([("region", "surprise"), *shown], numbers=(1,))]
+    columns = record["columns"][:most]
+    lines = [head, *aligned([HEAD, *map(_line, columns)], numbers=(1, 2, 4, 5))]
+    left = len(record["columns"]) - len(columns)
     return [*lines, f"and {left} more columns, less surprising"] if left else lines
 
 

@@ -1,4 +1,4 @@
-"""Record batches of a file, each beside the frame that a model reads in it.
+"""Record batches of a table, each beside the frame that a model reads in it.
 
 What a model makes of a row must not depend on where batches begin and end. Two things would:
 a column is taken for re-typed if no cell can be read, and for missing if every cell is.
@@ -14,20 +14,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from improbable.cli.labels import check_column
-from improbable.data.codec import Codec
 from improbable.data.columns import Identifier
 from improbable.data.files import NULL_WORDS, Reader, format_of, read_batches
 from improbable.data.frames import Frame, RawColumn, as_storage
 from improbable.data.parts import Bools
 from improbable.data.schema import Column
-from improbable.data.table import TableCodec, tabular
+from improbable.data.table import TableCodec
 
 TEXT_FORMATS = ("csv", "tsv")
 _NUMBERS = (pa.float64(),)
 _TIMES = (pa.timestamp("us"), pa.timestamp("us", "UTC"))
 
 
-class Feed:
+class TableFeed:
     """Batches of a table as they are, and as frames of a model's columns.
 
     Attributes
@@ -41,6 +40,9 @@ class Feed:
     n_rows : int
         Rows so far.
     """
+
+    key = total = None
+    names: list[str] = []
 
     def __init__(
         self, reader: Reader, codec: TableCodec, *, text: bool, without: str | None = None
@@ -89,25 +91,19 @@ class Feed:
         return replace(frame, columns=columns, n_rows=frame.n_rows + 1)
 
 
-def open_feed(
-    path: str,
-    codec: Codec,
-    *,
-    format: str | None = None,
-    batch_rows: int,
-    without: str | None = None,
-) -> Feed:
-    """Open a file for a model to read.
+def open_table(
+    path: str, codec: TableCodec, *, format: str | None, batch_rows: int, without: str | None
+) -> TableFeed:
+    """Open a file for a model of tables.
 
     Raises
     ------
     DataError, SchemaError
         If it cannot be read, or lacks columns of the model.
     """
-    known = tabular(codec)
     text = format_of(path, format) in TEXT_FORMATS
     reader = read_batches(path, format=format, batch_rows=batch_rows, text=text)
-    return Feed(reader, known, text=text, without=without)
+    return TableFeed(reader, codec, text=text, without=without)
 
 
 def columns_of(names: Sequence[str], codec: TableCodec) -> dict[str, Column]:

@@ -1,20 +1,24 @@
-"""Rows out of a model, file to file: reconstructed, imputed, sampled."""
+"""Items out of a model, file to file: reconstructed, imputed, sampled."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from improbable import results
-from improbable.cli.feed import TEXT_FORMATS, Feed, columns_of, is_missing
+from improbable.cli import parsing
+from improbable.cli.feed import TEXT_FORMATS, columns_of, is_missing
+from improbable.cli.inputs import Feed
+from improbable.cli.outputs import open_rows, write_whole
 from improbable.cli.retyping import Retyping
 from improbable.data.columns import Identifier
 from improbable.data.files import format_of, open_writer, spill
 from improbable.data.frames import Frame
-from improbable.data.table import tabular
+from improbable.data.table import TableCodec, tabular
+from improbable.detector import VAEDetector
+from improbable.errors import DataError
 from improbable.model import Model
 
 Moved = Callable[[int], None]
@@ -23,23 +27,20 @@ Moved = Callable[[int], None]
 def reconstruct_file(
     model: Model, feed: Feed, output: str, *, format: str | None, moved: Moved
 ) -> int:
-    """Write the model's columns as it decodes them; the number of rows."""
-    schema = results.reconstruct(model, feed.blank).schema
-    with open_writer(output, schema, format=format) as writer:
-        for batch, frame in feed:
-            writer.write(_rows(results.reconstruct(model, frame), batch.num_rows))
-            moved(batch.num_rows)
-    return feed.n_rows
+    """Write items as the model decodes them; how many there were."""
+    return _write_all(model, feed, output, results.reconstruct, format=format, moved=moved)
 
 
 def impute_file(model: Model, feed: Feed, output: str, *, format: str | None, moved: Moved) -> int:
-    """Write the table with its missing cells filled; the number of rows."""
+    """Write items with what is missing filled in; how many there were."""
+    if not isinstance(model.codec, TableCodec):
+        return _write_all(model, feed, output, results.impute, format=format, moved=moved)
     blank = pa.RecordBatch.from_pylist([], schema=feed.schema)
     schema = imputed(model, blank, feed.blank, text=feed.text).schema
     batches: Iterator[pa.RecordBatch] = _filled(model, feed, moved)
     with ExitStack() as stack:
         if feed.text and format_of(output, format) not in TEXT_FORMATS:
-            retyping = Retyping(schema, tabular(model.codec), wanted=True)
+            retyping = Retyping(schema, model.codec, wanted=True)
             kept = stack.enter_context(spill(schema))
             for batch in batches:
                 retyping.see(batch)
@@ -51,14 +52,43 @@ def impute_file(model: Model, feed: Feed, output: str, *, format: str | None, mo
     return feed.n_rows
 
 
+def _write_all(
+    model: Model,
+    feed: Feed,
+    output: str,
+    verb: Callable[[Model, Any], Any],
+    *,
+    format: str | None,
+    moved: Moved,
+) -> int:
+    """Write what a verb makes of each item."""
+    schema = None if feed.blank is None else verb(model, feed.blank).schema
+    with open_rows(
+        output, model.codec, total=feed.total, schema=schema, names=feed.names, format=format
+    ) as write:
+        for batch, source in feed:
+            write(verb(model, source)[: batch.num_rows])
+            moved(batch.num_rows)
+    return feed.n_rows
+
+
 def sample_file(
-    model: Model, n: int, output: str, *, format: str | None, random_state: int | None
+    detector: VAEDetector,
+    n: int,
+    output: str,
+    *,
+    format: str | None,
+    prior: str | None = None,
+    given: Sequence[str] = (),
+    random_state: int = 0,
 ) -> None:
-    """Write new rows."""
-    arrow = replace(model, codec=replace(tabular(model.codec), library="pyarrow"))
-    table = results.sample(arrow, n, prior=None, given=None, random_state=random_state)
-    with open_writer(output, table.schema, format=format) as writer:
-        writer.write(_rows(table, n))
+    """Write new items, perhaps with some columns held at a value."""
+    codec = detector.model_.codec
+    if given and not isinstance(codec, TableCodec):
+        raise DataError("--given holds columns of a table, and the model learned from images.")
+    held = parsing.given(given, codec.names) or None
+    found = detector.sample(n, prior=prior, given=held, random_state=random_state)
+    write_whole(output, codec, found, format=format)
 
 
 def imputed(model: Model, batch: pa.RecordBatch, frame: Frame, *, text: bool) -> pa.RecordBatch:

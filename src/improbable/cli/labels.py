@@ -15,7 +15,7 @@ NORMAL_WORDS = frozenset({"0", "false", "normal", "inlier", "benign", "negative"
 _SHOWN = 5
 
 
-def check_column(name: str, names: Sequence[str], option: str) -> str:
+def check_column(name: str, names: Sequence[str], option: str, of: str = "INPUT") -> str:
     """The name of a column that `option` asks for.
 
     Raises
@@ -27,7 +27,35 @@ def check_column(name: str, names: Sequence[str], option: str) -> str:
         return name
     near = get_close_matches(name, names, 1)
     hint = f" (nearest: {near[0]})" if near else ""
-    raise SchemaError(f"There is no column {name!r}{hint}. {option} takes a column of INPUT.")
+    raise SchemaError(f"There is no column {name!r}{hint}. {option} takes a column of {of}.")
+
+
+def listed(
+    items: Sequence[str], names: Sequence[str], option: str, of: str = "INPUT"
+) -> list[str]:
+    """Columns of options such as --drop A,B, none of them twice."""
+    found = [
+        check_column(name, names, option, of)
+        for item in items
+        for name in ([item] if item in names else filter(None, item.split(",")))
+    ]
+    return list(dict.fromkeys(found))
+
+
+def check_new_columns(added: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse a table that has columns of the names to be added.
+
+    Raises
+    ------
+    DataError
+        If it has.
+    """
+    taken = [name for name in added if name in names]
+    if taken:
+        raise DataError(
+            f"The input already has columns named {', '.join(taken)}. "
+            "Add a prefix to the new ones, as in --prefix improbable_."
+        )
 
 
 class Labels:
@@ -66,6 +94,13 @@ class Labels:
         if self._normal is None:
             return label.casefold().rstrip(".") in NORMAL_WORDS
         return bool(label == self._normal)
+
+
+def matching(column: Any, wanted: Sequence[str]) -> Bools:
+    """Which cells of a column hold one of some values, 0 and 0.0 alike."""
+    cells = _spelled(column.cast(pa.string()).to_pylist())
+    chosen = set(_spelled(wanted))
+    return np.array([cell in chosen for cell in cells], dtype=bool)
 
 
 def _spelled(labels: Sequence[str | None]) -> Texts:

@@ -10,8 +10,27 @@ Input = Annotated[
     str,
     typer.Argument(
         metavar="INPUT",
-        help="Table in CSV, TSV, Parquet, Arrow or JSON Lines; - is standard input.",
+        help=(
+            "Table in CSV, TSV, Parquet, Arrow or JSON Lines; - is standard input. "
+            "Images: a folder of them, an .npz or an .npy."
+        ),
         show_default=False,
+    ),
+]
+OptionalInput = Annotated[
+    str | None,
+    typer.Argument(metavar="[INPUT]", help="Table or images; not beside --z.", show_default=False),
+]
+Array = Annotated[
+    str | None,
+    typer.Option("--array", metavar="NAME", help="Images: the array of an .npz that holds them."),
+]
+About = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE",
+        help="Images: columns about them; a table with a column image, or in order, or an .npy.",
     ),
 ]
 ModelFile = Annotated[
@@ -64,7 +83,84 @@ Normal = Annotated[
         show_default=False,
     ),
 ]
+RowsOutput = Annotated[
+    str,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Where rows go; - is standard output. Images: an .npz, an .npy, one .png, a folder.",
+    ),
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 DEFAULT_BATCH_ROWS = 8_192
+
+# Options of what works in latent space.
+Points = Annotated[
+    list[str] | None,
+    typer.Option("--z", metavar="A,B,...", help="Point in latent space; repeatable."),
+]
+SomeRows = Annotated[
+    list[int] | None,
+    typer.Option("--row", min=0, metavar="N", help="Row by number, counted from 0; repeatable."),
+]
+OptionalModel = Annotated[
+    str | None,
+    typer.Option("--model", "-m", metavar="FILE", help="For INPUT: model of the index."),
+]
+Wanted = Annotated[int, typer.Option("-k", min=1, help="Items a query.")]
+Metric = Annotated[
+    str,
+    typer.Option(
+        "--metric",
+        help="log_density, euclidean, or of rows kl, jeffreys, wasserstein, bhattacharyya.",
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="COLUMN=VALUE",
+        help="Search some items only: sex=F, age=20..40; repeatable.",
+    ),
+]
+Show = Annotated[
+    list[str] | None,
+    typer.Option("--show", metavar="A,B", help="Columns of the items to show."),
+]
+Recall = Annotated[float, typer.Option("--recall", help="Below 1: approximate, by FAISS.")]
+AnswersOutput = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="FILE", help="Table of the answers.")
+]
+ReasonsOutput = Annotated[
+    str | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="A line for each cell; of images maps, an .npz."
+    ),
+]
+ClusterCount = Annotated[
+    str | None,
+    typer.Option(
+        "--clusters", "-k", metavar="N", help="How many, or 2..8 to choose; 1..20 if absent."
+    ),
+]
+Centers = Annotated[
+    str | None, typer.Option("--centers", metavar="FILE", help="Where the centers go, decoded.")
+]
+DivergenceName = Annotated[
+    str, typer.Option("--divergence", help="kl, of row to center, or reverse_kl.")
+]
+Index = Annotated[str, typer.Option("--index", metavar="FILE", help="Index made by build.")]
+IdColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--id",
+        metavar="COLUMN",
+        help="Names of the rows. By default a column id, file names of images, or row numbers.",
+        show_default=False,
+    ),
+]
+DirectionName = Annotated[str, typer.Option("--name", metavar="NAME", help="Of the direction.")]
 
 # Options of `fit`; those not given are left to the detector.
 ModelOutput = Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Model file.")]
@@ -85,7 +181,15 @@ Members = Annotated[int | None, typer.Option(help="Networks in the ensemble.")]
 Draws = Annotated[int | None, typer.Option(help="Draws of z a row when scoring.")]
 LatentDim = Annotated[str | None, typer.Option(help="Size of z, or auto.")]
 Hidden = Annotated[str | None, typer.Option(help="Hidden units, as in 128,128.")]
-Likelihood = Annotated[str | None, typer.Option(help="Likelihood of numeric columns.")]
+Likelihood = Annotated[
+    str | None, typer.Option(help="Likelihood of numeric columns, or of the pixels of images.")
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        "--size", metavar="28x28", help="Height and width to resize a folder's images to."
+    ),
+]
 Prior = Annotated[str | None, typer.Option(help="p(z): aggregated or normal.")]
 ScoreFunction = Annotated[str | None, typer.Option(help="The score that decides.")]
 Contamination = Annotated[
@@ -101,5 +205,4 @@ CalibrationFraction = Annotated[
     float | None, typer.Option(help="Share of the rows that calibrate p-values.")
 ]
 Device = Annotated[str | None, typer.Option(help="Where to train: auto, cpu, cuda.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No bar, no summary.")]

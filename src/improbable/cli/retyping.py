@@ -5,7 +5,8 @@ from typing import Any
 import pyarrow as pa
 
 from improbable.cli.feed import cast_first, columns_of
-from improbable.data.table import TableCodec
+from improbable.data.codec import Codec
+from improbable.data.table import tabular
 
 
 class Retyping:
@@ -15,14 +16,14 @@ class Retyping:
     ----------
     schema : pyarrow.Schema
         Of the stream.
-    codec : TableCodec
+    codec : Codec
         What the columns were at fit.
     wanted : bool
         False leaves everything as it is.
     """
 
-    def __init__(self, schema: pa.Schema, codec: TableCodec, *, wanted: bool) -> None:
-        known = columns_of(schema.names, codec).items() if wanted else ()
+    def __init__(self, schema: pa.Schema, codec: Codec, *, wanted: bool) -> None:
+        known = columns_of(schema.names, tabular(codec)).items() if wanted else ()
         self._hopes = {name: _types(column.dtype) for name, column in known}
 
     def see(self, batch: pa.RecordBatch) -> None:

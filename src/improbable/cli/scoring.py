@@ -13,13 +13,13 @@ import pyarrow as pa
 
 from improbable import calibration, results
 from improbable.cli.console import rows_bar
-from improbable.cli.feed import TEXT_FORMATS, Feed
+from improbable.cli.feed import TEXT_FORMATS
+from improbable.cli.inputs import Feed
+from improbable.cli.labels import check_new_columns
 from improbable.cli.retyping import Retyping
+from improbable.data.codec import Source
 from improbable.data.files import Spill, format_of, open_writer, spill
-from improbable.data.frames import Frame
 from improbable.data.parts import Floats
-from improbable.data.table import tabular
-from improbable.errors import DataError
 from improbable.model import Model
 from improbable.results import Detection
 
@@ -101,35 +101,25 @@ class Scoring:
     question: Question
     prefix: str = ""
 
-    def check_names(self, names: list[str]) -> None:
-        """Refuse a table that has columns of the names to be added."""
-        taken = [self.prefix + name for name in RESULT if self.prefix + name in names]
-        if taken:
-            raise DataError(
-                f"The input already has columns named {', '.join(taken)}. "
-                "Add a prefix to the new ones, as in --prefix improbable_."
-            )
-
     def run(
         self, feed: Feed, output: str, *, format: str | None, shown: bool | None
     ) -> tuple[int, int]:
         """Score all rows and write them; how many there were, and how many were flagged."""
-        self.check_names(feed.schema.names)
+        check_new_columns([self.prefix + name for name in RESULT], feed.schema.names)
         typed = feed.text and format_of(output, format) not in TEXT_FORMATS
         schema = _appended(feed.schema, [f.with_name(self.prefix + f.name) for f in _EVIDENCE])
         with spill(schema) as kept:
-            scored = Scored(
-                kept, Tally(), Retyping(feed.schema, tabular(self.model.codec), wanted=typed)
-            )
+            retyping = Retyping(feed.schema, self.model.codec, wanted=typed)
+            scored = Scored(kept, Tally(), retyping)
             with rows_bar("scoring", shown=shown) as moved:
-                for batch, frame in feed:
-                    self._score(batch, frame, scored)
+                for batch, source in feed:
+                    self._score(batch, source, scored)
                     moved(batch.num_rows)
             with rows_bar("writing", shown=shown, total=feed.n_rows) as moved:
                 return feed.n_rows, self._write(scored, feed, output, format=format, moved=moved)
 
-    def _score(self, batch: pa.RecordBatch, frame: Frame, scored: Scored) -> None:
-        found = judge(self.model, frame, self.question)
+    def _score(self, batch: pa.RecordBatch, source: Source, scored: Scored) -> None:
+        found = judge(self.model, source, self.question, batch.num_rows)
         scored.tally.add(found.p_value)
         scored.retyping.see(batch)
         new = [pa.array(getattr(found, field.name), field.type) for field in _EVIDENCE]
@@ -177,10 +167,10 @@ class Scoring:
         return {**found, **new}
 
 
-def judge(model: Model, frame: Frame, question: Question) -> Detection:
-    """Decision and reasons of all rows but the last, the one that a feed adds."""
-    found = results.detect(model, frame, alpha=question.most_alpha, tail=question.tail)
-    return replace(found, **{name: getattr(found, name)[:-1] for name in RESULT})
+def judge(model: Model, source: Source, question: Question, n: int) -> Detection:
+    """Decision and reasons of the first `n` items, without the one that a feed may add."""
+    found = results.detect(model, source, alpha=question.most_alpha, tail=question.tail)
+    return replace(found, **{name: getattr(found, name)[:n] for name in RESULT})
 
 
 def _joined(remark: str, notes: list[str]) -> str:

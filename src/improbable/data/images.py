@@ -286,7 +286,8 @@ def _loudness(scaled: NDArray[np.float32]) -> NDArray[np.float32]:
     known = ~np.isnan(scaled)
     squares = np.where(known, scaled, 0.0).astype(np.float64) ** 2
     mean = squares.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    return np.maximum(np.sqrt(mean), QUIETEST).astype(np.float32)
+    found: NDArray[np.float32] = np.maximum(np.sqrt(mean), QUIETEST).astype(np.float32)
+    return found
 
 
 def _pair(values: Sequence[Any]) -> tuple[int, int]:

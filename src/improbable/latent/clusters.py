@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster
-from scipy.cluster.hierarchy import linkage as merge_pairs
+from scipy.cluster import hierarchy as trees
 from scipy.spatial.distance import squareform
 from scipy.special import softmax
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from improbable.data.frames import RawColumn, frame_library, write_frame
 from improbable.errors import DataError, DataWarning
@@ -122,7 +122,6 @@ class Clusters:
     converged : bool
         False if the last round allowed still moved rows.
     divergence : str
-        Name in `DIVERGENCES`.
     evidence : dict of int to float
         `evidence`, nats, of the numbers of clusters to choose from; the higher, the better.
     merges : ndarray of shape (n - 1, 4), or None
@@ -222,15 +221,16 @@ def cluster(
     if divergence not in DIVERGENCES:
         raise DataError(f"divergence must be {' or '.join(DIVERGENCES)}, got {divergence!r}.")
     side, rng = DIVERGENCES[divergence], numpy_generator(seed_sequence(random_state))
-    sample, weighed = _sample(posterior, START_ROWS, rng), {}
-    if len(counts) > 1:
-        few = _some(sample, slice(COUNT_ROWS))
-        ends = ((k, _best_start(few, k, side, COUNT_STARTS, rng)) for k in counts)
-        weighed = {k: evidence(few, end.labels) for k, end in ends}
-    wanted = max(weighed, key=lambda k: weighed[k]) if weighed else counts[0]
-    start = _best_start(sample, wanted, side, n_starts, rng)
-    table = _Table(*side.rows(posterior), side)
-    last, objectives, settled = _descend(table, start.centers, max_iterations)
+    with threadpool_limits(1, "blas"):  # products so small that threads wait for each other
+        sample, weighed = _sample(posterior, START_ROWS, rng), {}
+        if len(counts) > 1:
+            few = _some(sample, slice(COUNT_ROWS))
+            ends = ((k, _best_start(few, k, side, COUNT_STARTS, rng)) for k in counts)
+            weighed = {k: evidence(few, end.labels) for k, end in ends}
+        wanted = max(weighed, key=lambda k: weighed[k]) if weighed else counts[0]
+        start = _best_start(sample, wanted, side, n_starts, rng)
+        table = _Table(*side.rows(posterior), side)
+        last, objectives, settled = _descend(table, start.centers, max_iterations)
     how = {"converged": settled, "divergence": divergence, "evidence": weighed}
     found = _record(posterior, last, objectives, **how)
     if len(found) < wanted:
@@ -378,8 +378,8 @@ def hierarchy(posterior: Posterior, n_clusters: int, linkage: str = "average") -
         text = f"A hierarchy compares 2 to {TREE_ROWS} rows, got {len(posterior)}."
         raise DataError(f"{text} Give a sample of them, or use cluster.")
     count = _counts(posterior, n_clusters)[0]
-    merges = merge_pairs(squareform(jeffreys(posterior, posterior), checks=False), linkage)
-    labels = fcluster(merges, count, "maxclust").astype(np.intp) - 1
+    merges = trees.linkage(squareform(jeffreys(posterior, posterior), checks=False), linkage)
+    labels = trees.fcluster(merges, count, "maxclust").astype(np.intp) - 1
     side = DIVERGENCES["kl"]
     table = _Table(*side.rows(posterior), side)
     chosen = np.equal.outer(np.unique(labels), labels).astype(np.float64)

@@ -1,0 +1,102 @@
+"""Values of options: numbers, pairs, ranges and sizes, as text."""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from improbable.errors import DataError
+
+_RANGE = re.compile(r"(?P<low>.*?)\.\.(?P<high>.*)", re.DOTALL)
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """Numbers of a text such as "0.5,-1"."""
+    try:
+        return [float(item) for item in text.split(",")]
+    except ValueError:
+        raise DataError(
+            f"{option} {text} is no list of numbers. Write it as in {option} 0.5,-1."
+        ) from None
+
+
+def points(texts: Sequence[str], size: int) -> list[list[float]]:
+    """Points in a latent space of some size, a text each."""
+    found = [numbers(text, "--z") for text in texts]
+    for text, point in zip(texts, found, strict=True):
+        if len(point) != size:
+            example = ",".join(["0"] * size)
+            raise DataError(
+                f"--z {text} has {len(point)} numbers, the latent space {size} dimensions. "
+                f"Write it as in --z {example}."
+            )
+    return found
+
+
+def size(text: str) -> tuple[int, int]:
+    """Height and width of a text such as "28x28"."""
+    found = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if found is None:
+        raise DataError(f"--size {text} is not HEIGHTxWIDTH. Write it as in --size 28x28.")
+    return int(found[1]), int(found[2])
+
+
+def counts(text: str | None) -> int | range | None:
+    """A number, or the numbers of a range such as "2..8"."""
+    found = None if text is None else re.fullmatch(r"(\d+)(?:\.\.(\d+))?", text)
+    if text is not None and found is None:
+        raise DataError(f"--clusters {text} is no number and no range. Write 5, or 2..8.")
+    if found is None:
+        return None
+    return int(found[1]) if found[2] is None else range(int(found[1]), int(found[2]) + 1)
+
+
+def pair(text: str, names: Collection[str], option: str) -> tuple[str, str]:
+    """Column and value of a text such as "sex=F"; a column's name may hold "=" itself."""
+    splits = [(text[:i], text[i + 1 :]) for i, sign in enumerate(text) if sign == "=" and i]
+    if not splits:
+        raise DataError(f"{option} {text} is not COLUMN=VALUE. Write it as in {option} sex=F.")
+    return next((split for split in splits if split[0] in names), splits[0])
+
+
+def given(texts: Iterable[str], names: Collection[str]) -> dict[str, str]:
+    """Values that columns are held at."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, value = pair(text, names, "--given")
+        if name in found:
+            raise DataError(f"--given names {name!r} twice. Give each column one value.")
+        found[name] = value
+    return found
+
+
+def where(texts: Iterable[str], kinds: dict[str, bool]) -> dict[str, Any]:
+    """Filter of an index: for each column its values, or a range such as "20..40".
+
+    Parameters
+    ----------
+    texts : iterable of str
+        A column that is named more than once may have any of its values.
+    kinds : mapping of str to bool
+        Columns, and whether they have an order, so that a range can be asked for.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, value = pair(text, kinds, "--where")
+        limits = _RANGE.fullmatch(value) if kinds.get(name) else None
+        if name in found and (limits or isinstance(found[name], tuple)):
+            raise DataError(f"--where names {name!r} twice. Give it one range, or values alone.")
+        if limits:
+            found[name] = (limits["low"] or None, limits["high"] or None)
+        else:
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def choice(text: str, known: Collection[str], option: str) -> str:
+    """One of the words that an option takes."""
+    if text in known:
+        return text
+    near = get_close_matches(text, known, 1)
+    hint = f" (nearest: {near[0]})" if near else ""
+    raise DataError(f"{option} {text} is unknown{hint}. Use one of {', '.join(known)}.")

@@ -1,0 +1,1 @@
+"""Scoring of table models in NumPy and SciPy alone. Nothing here imports torch."""
