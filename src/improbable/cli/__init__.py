@@ -14,6 +14,7 @@ from improbable.cli import (
     commands_latent,
     commands_model,
     commands_neighbors,
+    commands_plot,
     commands_reasons,
     commands_rows,
 )
@@ -72,6 +73,29 @@ GROUPS: dict[str, tuple[str, dict[str, tuple[Callable[..., None], str]]]] = {
             "search": (
                 commands_neighbors.search,
                 "new.csv -m model.safetensors --index items.parquet --row 3 -k 5 --where sex=F",
+            ),
+        },
+    ),
+    "plot": (
+        "Draw a picture of a model, or of rows as it sees them.",
+        {
+            "map": (
+                commands_plot.draw_map,
+                "new.csv -m model.safetensors --color score -o map.png",
+            ),
+            "p-values": (
+                commands_plot.draw_p_values,
+                "new.csv -m model.safetensors -o p-values.png",
+            ),
+            "training": (commands_plot.draw_training, "-m model.safetensors -o training.png"),
+            "samples": (commands_plot.draw_samples, "-m model.safetensors -n 10 -o samples.png"),
+            "surprise": (
+                commands_plot.draw_surprise,
+                "images/ -m model.safetensors -n 5 -o surprise.png",
+            ),
+            "traversals": (
+                commands_plot.draw_traversals,
+                "images/ -m model.safetensors --row 3 -o traversals.png",
             ),
         },
     ),

@@ -15,6 +15,7 @@ from improbable.cli.options import (
     BatchSize,
     CalibrationFraction,
     Contamination,
+    Contrast,
     Device,
     Draws,
     Drop,
@@ -70,6 +71,7 @@ def fit(
     array: Array = None,
     labels: About = None,
     size: Size = None,
+    contrast: Contrast = None,
     members: Members = None,
     draws: Draws = None,
     latent_dim: LatentDim = None,
@@ -98,7 +100,7 @@ def fit(
     from improbable.cli.training_data import Choice
 
     params = _detector_params(context.params) | {"verbose": on_terminal() and not quiet}
-    choice = Choice(label, normal, drop or (), kind or (), size)
+    choice = Choice(label, normal, drop or (), kind or (), size, contrast)
     record = fit_file(InputFile(input, format, array, labels), choice, output, params)
     if json or not quiet:
         print_either(record, fit_lines(record), json=json)

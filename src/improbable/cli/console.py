@@ -23,7 +23,7 @@ _OPTIONS = {
     r"ImageCodec\(size=\(height, width\)\)": "--size HEIGHTxWIDTH",
     r"(likelihood|metric|recall)='?([\w.]+)'?": r"--\1 \2",
     r"a Posterior as query": "rows as INPUT",
-    r"Learn one: add_direction": "Learn one: improbable directions add",
+    r"Pass ids for the items to be added": "Name the column that holds theirs with --id",
 }
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -13,9 +14,10 @@ from improbable.cli.feed import TEXT_FORMATS, columns_of, is_missing
 from improbable.cli.inputs import Feed
 from improbable.cli.outputs import open_rows, write_whole
 from improbable.cli.retyping import Retyping
+from improbable.data.codec import Codec
 from improbable.data.columns import Identifier
 from improbable.data.files import format_of, open_writer, spill
-from improbable.data.frames import Frame
+from improbable.data.frames import Frame, RawColumn
 from improbable.data.table import TableCodec, tabular
 from improbable.detector import VAEDetector
 from improbable.errors import DataError
@@ -86,9 +88,19 @@ def sample_file(
     codec = detector.model_.codec
     if given and not isinstance(codec, TableCodec):
         raise DataError("--given holds columns of a table, and the model learned from images.")
-    held = parsing.given(given, codec.names) or None
-    found = detector.sample(n, prior=prior, given=held, random_state=random_state)
+    held = parsing.given(given, codec.names)
+    _check_held(held, codec)
+    found = detector.sample(n, prior=prior, given=held or None, random_state=random_state)
     write_whole(output, codec, found, format=format)
+
+
+def _check_held(held: dict[str, str], codec: Codec) -> None:
+    """Refuse text that columns of numbers or times cannot hold."""
+    for column in tabular(codec).modeled if held else ():
+        cell = np.array([held.get(column.name)], dtype=object)
+        if column.read(RawColumn(cell, "text", "String"))[1].any():
+            said = f"--given {column.name}={cell[0]}"
+            raise DataError(f"{said} is no {column.kind.storage}. Give one, as the column holds.")
 
 
 def imputed(model: Model, batch: pa.RecordBatch, frame: Frame, *, text: bool) -> pa.RecordBatch:

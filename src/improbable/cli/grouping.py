@@ -130,5 +130,5 @@ def cluster_lines(record: dict[str, Any]) -> list[str]:
         )
         for group in record["clusters"]
     ]
-    total = f"{record['rows']:,} rows in {len(rows)} clusters"
+    total = f"{record['rows']:,} rows in {len(rows)} cluster{'s' * (len(rows) != 1)}"
     return [*aligned([head, *rows], numbers=(0, 1, 2, 4)), total]

@@ -99,9 +99,10 @@ class InputFile:
             if value:
                 raise DataError(f"{option} is for tables. Leave it out.")
 
-    def check_table(self, size: str | None = None) -> None:
+    def check_table(self, size: str | None = None, contrast: str | None = None) -> None:
         """Refuse what is said of images only."""
-        said = (("--array", self.array), ("--labels", self.labels), ("--size", size))
+        ours = (("--array", self.array), ("--labels", self.labels))
+        said = (*ours, ("--size", size), ("--contrast", contrast))
         for option, value in said:
             if value is not None:
                 raise DataError(f"{option} is for images. Leave it out.")

@@ -184,6 +184,10 @@ Hidden = Annotated[str | None, typer.Option(help="Hidden units, as in 128,128.")
 Likelihood = Annotated[
     str | None, typer.Option(help="Likelihood of numeric columns, or of the pixels of images.")
 ]
+Contrast = Annotated[
+    str | None,
+    typer.Option("--contrast", help="Images: kept, or equal, which scales each to one contrast."),
+]
 Size = Annotated[
     str | None,
     typer.Option(

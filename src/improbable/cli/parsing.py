@@ -1,5 +1,6 @@
 """Values of options: numbers, pairs, ranges and sizes, as text."""
 
+import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
@@ -13,11 +14,12 @@ _RANGE = re.compile(r"(?P<low>.*?)\.\.(?P<high>.*)", re.DOTALL)
 def numbers(text: str, option: str) -> list[float]:
     """Numbers of a text such as "0.5,-1"."""
     try:
-        return [float(item) for item in text.split(",")]
+        found = [float(item) for item in text.split(",")]
     except ValueError:
-        raise DataError(
-            f"{option} {text} is no list of numbers. Write it as in {option} 0.5,-1."
-        ) from None
+        found = [math.nan]
+    if all(map(math.isfinite, found)):
+        return found
+    raise DataError(f"{option} {text} is no list of numbers. Write it as in {option} 0.5,-1.")
 
 
 def points(texts: Sequence[str], size: int) -> list[list[float]]:

@@ -219,7 +219,8 @@ class Found:
     @property
     def records(self) -> list[dict[str, Any]]:
         """A record for each query."""
-        lines = [{n: _json(v) for n, v in line.items()} for line in self.table.to_pylist()]
+        rest = self.table.drop_columns(["query"]).to_pylist()
+        lines = [{name: _json(value) for name, value in line.items()} for line in rest]
         width = self.neighbors.ids.shape[1]
         about = {"metric": self.neighbors.metric, "recall": self.neighbors.recall}
         return [

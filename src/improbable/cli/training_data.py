@@ -32,8 +32,8 @@ class Choice:
         Column of labels, and the label of normal rows.
     drop, kind : sequence of str
         Columns to leave out, and kinds of columns: for tables.
-    size : str, optional
-        What images are resized to.
+    size, contrast : str, optional
+        What images are resized to, and what becomes of their contrast.
     """
 
     label: str | None = None
@@ -41,6 +41,7 @@ class Choice:
     drop: Sequence[str] = ()
     kind: Sequence[str] = ()
     size: str | None = None
+    contrast: str | None = None
 
     def normal_rows(self, table: pa.Table) -> Bools | None:
         """Which rows a column of labels calls normal; None without such a column."""
@@ -58,12 +59,12 @@ class Choice:
 def read_training(input: InputFile, choice: Choice, params: Params) -> tuple[Any, Params]:
     """What to fit on, and the arguments of the detector that suit it."""
     if not input.is_images:
-        input.check_table(choice.size)
+        input.check_table(choice.size, choice.contrast)
         params = {**params, "columns": parse_kinds(choice.kind) or None}
         return _rows(input, choice), params
     input.check_images(choice.kind, choice.drop)
     sides = None if choice.size is None else parsing.size(choice.size)
-    codec = ImageCodec(params.get("likelihood", "auto"), sides)
+    codec = ImageCodec(params.get("likelihood", "auto"), sides, choice.contrast or "kept")
     others = {name: value for name, value in params.items() if name != "likelihood"}
     return _images(input, choice, codec), {**others, "codec": codec}
 
