@@ -33,9 +33,17 @@ COMMANDS = [
     "reconstruct",
     "impute",
     "sample",
+    "decode",
+    "traverse",
+    "interpolate",
+    "steer",
+    "latent",
+    "cluster",
     "evaluate",
     "inspect",
     "version",
+    "directions",
+    "neighbors",
 ]
 
 

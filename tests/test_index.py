@@ -495,7 +495,9 @@ def test_filters_are_checked(where, error, message):
         people().search(np.zeros(2), where=where)
 
 
-@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame, pa.table], ids=str)
+@pytest.mark.parametrize(
+    "library", [pd.DataFrame, pl.DataFrame, pa.table], ids=["pandas", "polars", "arrow"]
+)
 def test_columns_come_in_any_frame(library):
     frame = library({"city": ["x", "y", "x"], "n": [1, 2, 3]})
     index = LatentIndex(gaussians_at(0, 3, 2), columns=frame)

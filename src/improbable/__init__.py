@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         SchemaError,
         TrainingWarning,
     )
+    from improbable.latent.index import LatentIndex
+    from improbable.latent.neighbors import Neighbors
     from improbable.persistence import load, save
     from improbable.portable.scorer import Scorer, load_scorer
 
@@ -63,6 +65,8 @@ _HOMES = {
         "SchemaError",
         "TrainingWarning",
     ),
+    "improbable.latent.index": ("LatentIndex",),
+    "improbable.latent.neighbors": ("Neighbors",),
     "improbable.persistence": ("load", "save"),
     "improbable.portable.scorer": ("Scorer", "load_scorer"),
 }
@@ -83,6 +87,8 @@ __all__ = [
     "ImageCodec",
     "ImprobableError",
     "ImprobableWarning",
+    "LatentIndex",
+    "Neighbors",
     "NotCalibratedError",
     "Positive",
     "Real",

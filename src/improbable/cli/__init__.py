@@ -42,7 +42,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     commands_latent.interpolate: (
         "interpolate images/ -m model.safetensors --from 3 --to 17 -n 10 -o strip.png"
     ),
-    commands_latent.steer: "steer new.csv -m model.safetensors --direction older --amount 1.5",
+    commands_latent.steer: "steer new.csv -m model.safetensors --direction male --amount 1.5",
     commands_latent.latent: "latent new.csv -m model.safetensors",
     commands_latent.cluster: "cluster new.csv -m model.safetensors -k 5 -o grouped.csv",
     commands_reasons.evaluate: (

@@ -27,7 +27,7 @@ Shapes = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 
 def holds_images(path: str) -> bool:
     """Whether a path is one that images come in."""
-    return path.lower().endswith((*ARRAYS, *EXTENSIONS)) or os.path.isdir(path)
+    return path.lower().endswith((*ARRAYS, *EXTENSIONS, os.sep)) or os.path.isdir(path)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class ImageFeed:
         for start in range(0, self.total, self._step):
             batch = as_batch(self._album.about.slice(start, self._step))
             self.n_rows += batch.num_rows
-            yield batch, self._album.read(np.arange(start, self.n_rows), self._codec)
+            yield batch, self._album.read(np.arange(start, self.n_rows)[::-1], self._codec)
 
     def frame(self, batch: pa.RecordBatch) -> Images:
         """Images that rows are about."""
@@ -176,7 +176,9 @@ def _blaming(path: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
-        raise DataError(f"{path} cannot be read as arrays: {reason}. Repair it.") from error
+        if "pickle" in reason:  # NumPy's advice is to run code from the file
+            reason = "it is damaged, or holds objects"
+        raise DataError(f"{path} cannot be read as arrays: {reason}. Save it again.") from error
 
 
 def _of_files(path: str) -> Album:
@@ -230,8 +232,15 @@ def _chosen(path: str, shapes: Shapes, name: str | None) -> str:
     fitting = [n for n, (shape, _) in shapes.items() if len(shape) in (3, 4)]
     if len(fitting) == 1:
         return fitting[0]
-    what = "several arrays of images" if fitting else "no array of shape n x height x width"
-    raise DataError(f"{path} holds {what}: {shown or 'nothing'}. Name one, as in --array X_train.")
+    if fitting:
+        raise DataError(
+            f"{path} holds several arrays of images: {shown}. "
+            f"Name one, as in --array {fitting[0]}."
+        )
+    raise DataError(
+        f"{path} holds no array of shape n x height x width: {shown or 'nothing'}. "
+        "Save one, or pass a table as CSV or Parquet."
+    )
 
 
 def _with_column(about: pa.Table, name: str, column: Any) -> pa.Table:

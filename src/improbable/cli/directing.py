@@ -10,7 +10,7 @@ import pyarrow as pa
 from improbable.cli.console import aligned, number
 from improbable.cli.decoding import known_direction
 from improbable.cli.inputs import InputFile, open_feed
-from improbable.cli.labels import check_column, matching
+from improbable.cli.labels import KNOWN, check_column, matching
 from improbable.cli.places import encode
 from improbable.data.files import NULL_WORDS
 from improbable.data.parts import Bools
@@ -70,7 +70,7 @@ def learn(
     if not name.strip():
         raise DataError("A direction needs a name. Write it as in --name glasses.")
     feed = open_feed(input, detector.model_.codec)
-    check_column(groups.column, feed.schema.names, "--column")
+    check_column(groups.column, feed.schema.names, "--column", KNOWN)
     cells: list[Any] = []
     found = encode(
         detector.model_, feed, lambda batch: cells.append(batch.column(groups.column)), moved

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from improbable.cli.console import aligned
 from improbable.cli.inputs import Feed
-from improbable.cli.labels import Labels, check_column
+from improbable.cli.labels import KNOWN, Labels, check_column
 from improbable.data.parts import Bools, Floats
 from improbable.errors import DataError
 from improbable.model import Model
@@ -48,7 +48,7 @@ def read_judged(model: Model, feed: Feed, label: str, labels: Labels, moved: Any
     DataError
         If there are not both normal rows and others.
     """
-    check_column(label, feed.schema.names, "--label")
+    check_column(label, feed.schema.names, "--label", KNOWN)
     scores, normal, known = [np.empty(0)], [np.empty(0, dtype=bool)], [np.empty(0, dtype=bool)]
     for batch, source in feed:
         found = model.decision_scores(model.codec.transform(source))

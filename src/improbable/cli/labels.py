@@ -13,6 +13,7 @@ from improbable.errors import DataError, SchemaError
 
 NORMAL_WORDS = frozenset({"0", "false", "normal", "inlier", "benign", "negative", "no"})
 _SHOWN = 5
+KNOWN = "INPUT, or of --labels for images"
 
 
 def check_column(name: str, names: Sequence[str], option: str, of: str = "INPUT") -> str:

@@ -121,8 +121,8 @@ def inspection_lines(header: dict[str, Any]) -> list[str]:
 
 def _pixels(schema: dict[str, Any]) -> str:
     low, high = schema["range"][:2]
-    levels = f"levels {number(low)} to {number(high)}, likelihood {schema['likelihood']}"
-    return f"images of {_sides(schema['shape'])}, {levels}"
+    levels = f"levels {number(low)} to {number(high)}, contrast {schema['contrast']}"
+    return f"images of {_sides(schema['shape'])}, {levels}, likelihood {schema['likelihood']}"
 
 
 def _settings(config: dict[str, Any]) -> list[str]:

@@ -62,7 +62,7 @@ def _kind(path: str) -> str:
 def _check_folder(path: str) -> None:
     if os.path.isdir(path) and os.listdir(path):
         raise DataError(f"{path} is a folder that is not empty. Name a new one.")
-    if os.path.isfile(path):
+    if os.path.isfile(path.rstrip(os.sep)):
         raise DataError(f"{path} is a file. Name a new folder, or an .npz.")
     if not os.path.isdir(path):
         check_destination(path.rstrip(os.sep))

@@ -13,7 +13,7 @@ from improbable.cli.album import as_batch
 from improbable.cli.console import aligned, number
 from improbable.cli.feed import cast_first
 from improbable.cli.inputs import Feed, InputFile, open_feed
-from improbable.cli.labels import check_column, listed
+from improbable.cli.labels import KNOWN, check_column, listed
 from improbable.cli.places import Moved, Places, encode, find_places, typed_places
 from improbable.cli.retyping import Retyping
 from improbable.data.files import open_writer
@@ -47,7 +47,7 @@ class Indexing:
     def names(self) -> str | None:
         """Column of names: that given, file names, or one called id; None numbers the rows."""
         if self.id is not None:
-            return check_column(self.id, self.feed.schema.names, "--id")
+            return check_column(self.id, self.feed.schema.names, "--id", KNOWN)
         if self.feed.names:
             return self.feed.key
         return ID if ID in self.feed.schema.names else None

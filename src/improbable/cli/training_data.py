@@ -11,7 +11,7 @@ import pyarrow as pa
 from improbable.cli import parsing
 from improbable.cli.album import open_album
 from improbable.cli.inputs import InputFile
-from improbable.cli.labels import Labels, check_column, listed
+from improbable.cli.labels import KNOWN, Labels, check_column, listed
 from improbable.data.columns import COLUMNS, Cyclic
 from improbable.data.files import read_table
 from improbable.data.images import ImageCodec
@@ -47,7 +47,7 @@ class Choice:
         """Which rows a column of labels calls normal; None without such a column."""
         if self.label is not None:
             labels = Labels(self.normal)
-            name = check_column(self.label, table.column_names, "--label")
+            name = check_column(self.label, table.column_names, "--label", KNOWN)
             is_normal, _ = labels.read(table[name])
             labels.check_found()
             return is_normal
