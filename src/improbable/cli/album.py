@@ -119,7 +119,7 @@ class ImageFeed:
         for start in range(0, self.total, self._step):
             batch = as_batch(self._album.about.slice(start, self._step))
             self.n_rows += batch.num_rows
-            yield batch, self._album.read(np.arange(start, self.n_rows)[::-1], self._codec)
+            yield batch, self._album.read(np.arange(start, self.n_rows), self._codec)
 
     def frame(self, batch: pa.RecordBatch) -> Images:
         """Images that rows are about."""

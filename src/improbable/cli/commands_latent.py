@@ -36,7 +36,7 @@ def decode(
     input: Annotated[
         str | None,
         typer.Argument(
-            metavar="[POINTS]",
+            metavar="POINTS",
             help="Points, one a row: a table or an .npy; not beside --z.",
             show_default=False,
         ),

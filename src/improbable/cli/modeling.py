@@ -14,14 +14,15 @@ from improbable.data.codec import Codec
 from improbable.data.columns import Identifier, kind_name
 from improbable.data.pictures import Images
 from improbable.data.table import TableCodec
-from improbable.detector import VAEDetector
-from improbable.persistence import save
 
 
 def fit_file(
     input: InputFile, choice: Choice, output: str, params: dict[str, Any]
 ) -> dict[str, Any]:
     """Fit, save, and say what came out, as plain values."""
+    from improbable.detector import VAEDetector
+    from improbable.persistence import save
+
     check_destination(output)
     data, params = read_training(input, choice, params)
     started = time.perf_counter()

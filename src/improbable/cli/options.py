@@ -19,7 +19,7 @@ Input = Annotated[
 ]
 OptionalInput = Annotated[
     str | None,
-    typer.Argument(metavar="[INPUT]", help="Table or images; not beside --z.", show_default=False),
+    typer.Argument(metavar="INPUT", help="Table or images; not beside --z.", show_default=False),
 ]
 Array = Annotated[
     str | None,
