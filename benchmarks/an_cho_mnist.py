@@ -2,7 +2,7 @@
 
     python benchmarks/an_cho_mnist.py                                   # ten digits
     python benchmarks/an_cho_mnist.py --digits 1 9 --steps 500          # a quick look
-    python benchmarks/an_cho_mnist.py --markdown docs/an-and-cho-mnist.md
+    python benchmarks/an_cho_mnist.py --markdown FILE                   # between its marks
 
 Training is on the nine other digits of the training set, ranking on the whole test set, with one
 setting for all digits: images of equal contrast, a Normal likelihood, 8 latent dimensions,
