@@ -59,7 +59,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=3_000, help="optimizer steps (default 3000)")
+    parser.add_argument("--steps", type=int, default=2_000, help="optimizer steps (default 2000)")
     parser.add_argument("--rows", type=int, default=60_000, help="training images")
     parser.add_argument("--images", type=Path, default=Path("docs/images"), metavar="FOLDER")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the figures there")

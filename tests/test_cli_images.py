@@ -194,9 +194,9 @@ def test_labels_win_over_arrays_of_their_name(arrays, model, tmp_path):
 
 def test_memory_is_bounded_by_pixels(folder, detector, monkeypatch):
     monkeypatch.setattr(album, "BATCH_ENTRIES", 5 * detector.model_.codec.event_size)
-    read = album.pictures._read_file
+    read = album.pictures.read_file
     seen = []
-    monkeypatch.setattr(album.pictures, "_read_file", lambda *a: seen.append(a) or read(*a))
+    monkeypatch.setattr(album.pictures, "read_file", lambda *a: seen.append(a) or read(*a))
     feed = iter(open_feed(InputFile(str(folder)), detector.model_.codec))
     batch, images = next(feed)
     assert batch.num_rows == images.n_rows == len(seen) == 5

@@ -272,6 +272,8 @@ def test_a_file_of_an_unknown_kind_of_data_is_refused(detector, tmp_path, monkey
     ("params", "message"),
     [
         ({"codec": "images"}, "a codec such as ImageCodec"),
+        ({"codec": ImageCodec}, "a codec such as ImageCodec"),
+        ({}, "Images go to VAEDetector"),
         ({"codec": ImageCodec(), "likelihood": "normal"}, "arguments for tables"),
         ({"codec": ImageCodec(), "columns": {"a": "real"}}, "arguments for tables"),
         ({"max_steps": "many"}, "max_steps must be"),

@@ -84,7 +84,7 @@ def _codec(params: Mapping[str, Any]) -> Codec:
     codec = params["codec"]
     if codec is None:
         return TableCodec(params["columns"], params["likelihood"])
-    if not hasattr(codec, "inverse_transform"):
+    if isinstance(codec, type) or not hasattr(codec, "inverse_transform"):
         _refuse("codec", "a codec such as ImageCodec()", codec)
     if params["columns"] is not None or params["likelihood"] != "auto":
         raise ImprobableError(

@@ -148,7 +148,7 @@ class LatentVerbs:
         ----------
         name : str
             For `steer`; an older direction of that name is replaced.
-        with_, without : tables of 2 rows or more each
+        with_, without : tables of 2 rows or more each, or their posteriors
         random_state : int, Generator, RandomState or None
             Which rows are kept aside to check the direction.
 
@@ -164,7 +164,8 @@ class LatentVerbs:
         """
         if not isinstance(name, str) or not name.strip():
             raise ImprobableError(f"A direction's name must be text, got {name!r}.")
-        ends = self.posterior(with_), self.posterior(without)
+        groups = (with_, without)
+        ends = [g if isinstance(g, Posterior) else self.posterior(g) for g in groups]
         found = algebra.direction(*ends, random_state=random_state)
         self.directions_[name] = found
         return found

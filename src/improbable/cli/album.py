@@ -79,7 +79,7 @@ class Album:
         return Images(np.stack([self._picture(n, codec) for n in names]), codec.flat, tuple(names))
 
     def _picture(self, name: str, codec: ImageCodec) -> NDArray[np.uint8]:
-        picture = pictures._read_file(os.path.join(self.folder, name), codec.size)
+        picture = pictures.read_file(os.path.join(self.folder, name), codec.size)
         channels, height, width = codec.shape
         if picture.ndim == 2:
             picture = np.repeat(picture[..., None], 3 if channels == 3 else 1, axis=2)

@@ -205,6 +205,11 @@ def _as_text(values: Iterable[Any]) -> Values:
 
 
 def _read_array(data: Any) -> Frame:
+    if getattr(data, "ndim", 2) > 2:
+        raise DataError(
+            f"Found array with dim {data.ndim}, a table has 2. "
+            "Images go to VAEDetector(codec=ImageCodec())."
+        )
     mixed = isinstance(data, list | tuple) and _holds_text(data)
     array = check_array(
         np.array(data, dtype=object) if mixed else data,

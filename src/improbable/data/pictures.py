@@ -92,7 +92,7 @@ def _read_folder(folder: str, size: tuple[int, int] | None) -> Images:
     names = sorted(n for n in os.listdir(folder) if n.lower().endswith(EXTENSIONS))
     if not names:
         raise DataError(f"{folder} holds no image files ({', '.join(EXTENSIONS)}).")
-    pictures = [_read_file(os.path.join(folder, name), size) for name in names]
+    pictures = [read_file(os.path.join(folder, name), size) for name in names]
     gray = all(picture.ndim == 2 for picture in pictures)
     pictures = pictures if gray else [_colored(picture) for picture in pictures]
     for name, picture in zip(names, pictures, strict=True):
@@ -105,7 +105,8 @@ def _read_folder(folder: str, size: tuple[int, int] | None) -> Images:
     return Images(values[..., None] if gray else values, gray, tuple(names))
 
 
-def _read_file(path: str, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+def read_file(path: str, size: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """Pixels of one image file, gray or of three channels, resized if asked for."""
     try:
         from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
     except ImportError as error:
