@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare import check_markers, write_between_markers
 from datasets import FULL, DataError, data_folder, existing, kdd99
 from peers import encoded, fit_pca
+from report import check_markers, write_between_markers
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 OURS = {
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if options.markdown:
         note = f"{options.rows} training images a digit; each cell is ROC AUC / average precision."
-        write_between_markers(options.markdown, [note], rows, [])
+        write_between_markers(options.markdown, rows, [note])
     return 0
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 from an_cho import header, line
-from compare import check_markers, write_between_markers
 from datasets import DataError, data_folder, existing
+from report import check_markers, write_between_markers
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 LATENT_DIM = 8
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(rows[-1])
     if options.markdown:
         note = f"{options.steps} steps; each cell is ROC AUC / average precision."
-        write_between_markers(options.markdown, [note, PUBLISHED], rows, [])
+        write_between_markers(options.markdown, rows, [note, PUBLISHED])
     return 0
 
 

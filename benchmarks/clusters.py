@@ -2,6 +2,7 @@
 
     python benchmarks/clusters.py            # a million rows, then groups that are known
     python benchmarks/clusters.py --quick    # a tenth of the rows
+    python benchmarks/clusters.py --markdown docs/latent-space.md
 
 The rows are made here, in groups that are Normal and overlap, so that no method can find them
 all. Each row is seen through noise of its own in every dimension: "sharp" is as little as in the
@@ -17,8 +18,10 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
+from report import check_markers, environment, table, write_between_markers
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
@@ -33,10 +36,16 @@ Labels = np.ndarray
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison and return the exit status."""
     options = parsed(argv)
-    print(line(HEADER) + "\n" + line(["---"] * len(HEADER)))
+    check_markers(options.markdown, "clusters")
+    context, body = environment("scikit-learn"), []
     for name, posterior, truth in made(1_000_000 // (10 if options.quick else 1)):
         for cells in compared(posterior, truth, options.starts):
-            print(line([name, *cells]), flush=True)
+            body.append([name, *cells])
+            print(*body[-1], sep="  ", flush=True)
+    rows = table(HEADER, body, n_names=2)
+    print("\n".join(["", *rows, "", *context]))
+    if options.markdown:
+        write_between_markers(options.markdown, rows, context, "clusters")
     return 0
 
 
@@ -45,6 +54,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="a tenth of the rows")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     parser.add_argument("--starts", type=int, default=10, help="starts of each method")
     return parser.parse_args(argv)
 
@@ -111,10 +121,6 @@ def agreement(truth: Labels, labels: Labels) -> tuple[float, float, float]:
         adjusted_rand_score(truth, labels),
         table.max(axis=1).sum() / len(truth),
     )
-
-
-def line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 if __name__ == "__main__":

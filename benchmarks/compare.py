@@ -15,12 +15,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -28,10 +26,10 @@ from typing import Any
 import numpy as np
 from datasets import FULL, QUICK, SETS, DataError, Split, data_folder
 from peers import METHODS, Method, encoded
+from report import check_markers, environment, table, write_between_markers
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 OURS, RIVAL = METHODS["improbable"].label, METHODS["pyod-vae"].label
-START, END = "<!-- benchmark:start -->", "<!-- benchmark:end -->"
 HEADER = ("data set", "method", "fit s", "score s", "ROC AUC", "average precision")
 FIGURES = ("fit_seconds", "score_seconds", "roc_auc", "average_precision")
 
@@ -55,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         folder = data_folder()
         check_markers(options.markdown)
-        context = environment()
+        context = environment("scikit-learn", "pyod")
         print("\n".join(context), flush=True)
         methods = list(runnable(options.methods))
         results, notes = [], ["A quick run, on fewer rows."] if options.quick else []
@@ -70,9 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     closing = summary(results)
-    print("\n" + "\n".join([*table(results), "", *closing]))
+    print("\n" + "\n".join([*ranked(results), "", *closing]))
     if options.markdown:
-        write_between_markers(options.markdown, [*context, *notes], table(results), closing)
+        write_between_markers(options.markdown, ranked(results), [*closing, *context, *notes])
     return 0
 
 
@@ -86,9 +84,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--repeat", type=positive, default=1, metavar="N", help="show medians of N"
     )
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help=f"write between {START} marks"
-    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also save the raw figures")
     return parser.parse_args(argv)
 
@@ -169,7 +165,7 @@ def line(result: Result) -> str:
     return f"  {name:14} {method:16} fit {fit:>8} s  score {score:>7} s  AUC {auc}  AP {precision}"
 
 
-def table(results: Sequence[Result]) -> list[str]:
+def ranked(results: Sequence[Result]) -> list[str]:
     """Return the Markdown table; * marks the best average precision of each ranking."""
     winners = {ranking: best(rows) for ranking, rows in by_ranking(results).items()}
     body = [
@@ -177,17 +173,7 @@ def table(results: Sequence[Result]) -> list[str]:
         for results_of_one in by_ranking(results).values()
         for result in results_of_one
     ]
-    widths = [max(map(len, column)) for column in zip(HEADER, *body, strict=True)]
-    ruler = ["-" * widths[0], "-" * widths[1], *("-" * (width - 1) + ":" for width in widths[2:])]
-    return [markdown_row(row, widths) for row in (HEADER, ruler, *body)]
-
-
-def markdown_row(row: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [
-        cell.ljust(width) if place < 2 else cell.rjust(width)
-        for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
-    return f"| {' | '.join(padded)} |"
+    return table(HEADER, body, n_names=2)
 
 
 def by_ranking(results: Sequence[Result]) -> dict[str, list[Result]]:
@@ -237,55 +223,9 @@ def faster(what: str, ours: float, theirs: float) -> str:
     return f"{what}: {OURS} is {ours / theirs:.1f} times slower than {RIVAL}"
 
 
-def environment() -> list[str]:
-    """Say what the figures were measured with."""
-    import torch
-
-    packages = ("improbable", "torch", "numpy", "scikit-learn", "pyod")
-    versions = ", ".join(f"{name} {installed(name)}" for name in packages)
-    threads = f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} torch threads"
-    return [f"{versions}; {threads}.", *other_work()]
-
-
-def other_work() -> list[str]:
-    """Warn where the machine is busy: sharing cores slows small torch steps many times over."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if load < 0.5:
-        return []
-    return [f"Other work was running at the start (load {load:.1f}): do not trust the seconds."]
-
-
-def installed(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "(absent)"
-
-
 def save_json(path: Path | None, results: Sequence[Result]) -> None:
     if path:
         path.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
-
-
-def check_markers(path: Path | None) -> None:
-    """Fail before the run, not after it, where `path` has no place for the table."""
-    if path is None:
-        return
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if not 0 <= text.find(START) < text.find(END):
-        raise SystemExit(f"{path} has no place for the table: add the lines {START} and {END}")
-
-
-def write_between_markers(
-    path: Path, notes: Sequence[str], rows: Sequence[str], closing: Sequence[str]
-) -> None:
-    """Replace what stands between the two comment markers of a Markdown file."""
-    text = path.read_text(encoding="utf-8")
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    bullets = [f"- {note}" for note in (*closing, *notes)]
-    block = "\n".join([START, "", *rows, "", *bullets, "", END])
-    path.write_text(f"{before}{block}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

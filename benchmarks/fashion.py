@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare import check_markers, write_between_markers
 from datasets import DataError, data_folder, existing
+from report import check_markers, write_between_markers
 
 NAMES = (
     "T-shirt", "trouser", "pullover", "dress", "coat",
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             lines += pictures(detector, *arrays, options.images)
     print("\n".join(lines))
     if options.markdown:
-        write_between_markers(options.markdown, lines, rows, [])
+        write_between_markers(options.markdown, rows, lines)
     return 0
 
 

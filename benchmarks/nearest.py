@@ -2,7 +2,7 @@
 
     python benchmarks/nearest.py                    # 1,000,000 items x 16 dimensions
     python benchmarks/nearest.py --quick            # a tenth of them
-    python benchmarks/nearest.py --markdown docs/FILE.md
+    python benchmarks/nearest.py --markdown docs/latent-space.md
 
 All find the ten items under which a point is most probable: by log q(z given x_i). FAISS's flat
 index holds the same float32 features and takes inner products; its answers are those of float32.
@@ -14,25 +14,22 @@ Figures are medians over rounds, in each of which every method has its turn.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
+from report import check_markers, environment, table, write_between_markers
 from scipy.stats import norm
 
 from improbable.latent.gaussians import Posterior
 from improbable.latent.index import LatentIndex
 
-START, END = "<!-- nearest:start -->", "<!-- nearest:end -->"
 K = 10
 N_LOOPED = 2000
 RECALLS = (0.9, 0.99)
@@ -43,13 +40,14 @@ Search = Callable[[np.ndarray], Any]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison and return the exit status."""
     options = parsed(argv)
-    check_markers(options.markdown)
+    check_markers(options.markdown, "nearest")
     try:
         import faiss
     except ImportError:
         print("FAISS is absent. Run pip install 'improbable[search]'.", file=sys.stderr)
         return 2
-    context = [environment(faiss), *other_work()]
+    threads = f"{faiss.omp_get_max_threads()} FAISS threads."
+    context = [*environment("scipy", "faiss-cpu"), threads]
     print("\n".join(context), flush=True)
     rng = np.random.default_rng(0)
     items = posterior(rng, options.items, options.latent_dim)
@@ -63,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     times = timed(searches, points, options.rounds)
     times["loop of norm.logpdf"] = looped(items, points)
     approximate, notes = approximated(index, points, options.rounds)
-    rows = table({**times, **approximate})
+    shown = {**times, **approximate}.items()
+    rows = table(HEADER, [(name, *(f"{t:,.1f}" for t in pair)) for name, pair in shown])
     closing = [
         *compared(times),
         *memory(items, bytes_used, flat),
@@ -72,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     print("\n" + "\n".join([*rows, "", *closing]))
     if options.markdown:
-        write_between_markers(options.markdown, rows, [*closing, *context])
+        write_between_markers(options.markdown, rows, [*closing, *context], "nearest")
     return 0
 
 
@@ -84,9 +83,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--latent-dim", type=int, default=16, metavar="K")
     parser.add_argument("--rounds", type=int, default=9, metavar="N", help="show medians of N")
     parser.add_argument("--quick", action="store_true", help="a tenth of the items, 3 rounds")
-    parser.add_argument(
-        "--markdown", type=Path, metavar="FILE", help=f"write between {START} marks"
-    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     options = parser.parse_args(argv)
     if options.quick:
         options.items, options.rounds = options.items // 10, 3
@@ -209,59 +206,6 @@ def agreement(index: LatentIndex, flat: Any, items: Posterior, points: np.ndarra
 def brute_force(z: np.ndarray, items: Posterior) -> np.ndarray:
     logs = -(((z - items.loc) / items.scale) ** 2) / 2.0 - np.log(items.scale)
     return np.argsort(-logs.sum(axis=1), kind="stable")[:K]
-
-
-def table(times: dict[str, tuple[float, float]]) -> list[str]:
-    body = [(name, *(f"{t:,.1f}" for t in pair)) for name, pair in times.items()]
-    widths = [max(map(len, column)) for column in zip(HEADER, *body, strict=True)]
-    ruler = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return [markdown_row(row, widths) for row in (HEADER, ruler, *body)]
-
-
-def markdown_row(row: Sequence[str], widths: Sequence[int]) -> str:
-    first, *rest = zip(row, widths, strict=True)
-    return f"| {' | '.join([first[0].ljust(first[1]), *(c.rjust(w) for c, w in rest)])} |"
-
-
-def environment(faiss: Any) -> str:
-    """Say what the figures were measured with."""
-    names = ("improbable", "torch", "numpy", "scipy", "faiss-cpu")
-    versions = ", ".join(f"{name} {installed(name)}" for name in names)
-    threads = f"{torch.get_num_threads()} torch and {faiss.omp_get_max_threads()} FAISS threads"
-    return f"{versions}; {os.cpu_count()} CPU cores, {threads}."
-
-
-def installed(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "(absent)"
-
-
-def other_work() -> list[str]:
-    """Warn where the machine is busy."""
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if load < 0.5:
-        return []
-    return [f"Other work was running at the start (load {load:.1f}): trust ratios, not times."]
-
-
-def check_markers(path: Path | None) -> None:
-    """Fail before the run, not after it, where `path` has no place for the table."""
-    if path is None:
-        return
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if not 0 <= text.find(START) < text.find(END):
-        raise SystemExit(f"{path} has no place for the table: add the lines {START} and {END}")
-
-
-def write_between_markers(path: Path, rows: Sequence[str], notes: Sequence[str]) -> None:
-    """Replace what stands between the two comment markers of a Markdown file."""
-    text = path.read_text(encoding="utf-8")
-    before, _, rest = text.partition(START)
-    _, _, after = rest.partition(END)
-    block = "\n".join([START, "", *rows, "", *(f"- {note}" for note in notes), "", END])
-    path.write_text(f"{before}{block}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
