@@ -78,6 +78,11 @@ LIKELIHOOD_CASES = [
         (0.3, -2.0),
         lambda raw, x: st.norm.logpdf(x, raw[:2], _scale(raw[2:])),
     ),
+    LikelihoodCase(
+        "normal_shared",
+        (0.3, -2.0),
+        lambda raw, x: st.norm.logpdf(x, raw[:2], _scale(np.mean(raw[2:]))),
+    ),
     LikelihoodCase("normal_fixed", (0.3, -2.0), lambda raw, x: st.norm.logpdf(x, raw)),
     LikelihoodCase(
         "student_t", (0.3, -9.0), lambda raw, x: st.t.logpdf(x, 4.0, raw[:2], _scale(raw[2:]))

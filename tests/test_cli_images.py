@@ -104,6 +104,20 @@ def test_fit_on_the_normal_images_of_an_array(studio, tmp_path):
     assert (codec.likelihood, codec.contrast) == ("normal", "equal")
 
 
+def test_equal_contrast_takes_one_scale_for_all_pixels(studio, arrays, tmp_path):
+    out, _ = run(
+        "fit", studio / "train.npy", "-o", tmp_path / "m", *FIT[:-1], "--contrast", "equal"
+    )
+    facts = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert facts["likelihood"] == "normal_shared"
+    out, _ = run("inspect", tmp_path / "m")
+    assert "contrast equal, likelihood normal_shared" in out
+    run("score", *arrays, "-m", tmp_path / "m", "-o", tmp_path / "o.csv")
+    scored = np.array([float(row["score"]) for row in cells(tmp_path / "o.csv")])
+    images = np.load(studio / "all.npz")["X_new"]
+    np.testing.assert_array_equal(scored, load(tmp_path / "m").score_samples(images))
+
+
 def test_fit_on_files_resized_and_chosen_by_a_table(studio, folder, tmp_path):
     about = ["--labels", studio / "about.csv", "--label", "odd"]
     run("fit", folder, "-o", tmp_path / "m", *FIT, "--size", "5x4", *about)

@@ -19,8 +19,12 @@ from improbable import (
 )
 from improbable.convolution import ConvDecoder, ConvEncoder, halved
 from improbable.data.pictures import EXTENSIONS, read_images
+from improbable.model import as_batch
 from improbable.networks import initialize
 from improbable.randomness import seed_sequence, torch_generator
+from improbable.scores import SCORES
+from improbable.start import linear_start
+from improbable.vae import assemble_vae
 
 SMALL = {"random_state": 0, "max_steps": 200, "hidden": (16,), "n_draws": 4, "batch_size": 64}
 
@@ -43,7 +47,9 @@ def detector():
     return VAEDetector(codec=ImageCodec(), **SMALL).fit(TRAIN)
 
 
-@pytest.mark.parametrize("likelihood", ["bernoulli", "continuous_bernoulli", "normal"])
+@pytest.mark.parametrize(
+    "likelihood", ["bernoulli", "continuous_bernoulli", "normal", "normal_shared"]
+)
 @pytest.mark.parametrize(
     "images",
     [TRAIN, TRAIN / 255.0, np.stack([TRAIN, TRAIN[::-1]], -1), TRAIN.astype(int)],
@@ -72,8 +78,11 @@ def test_channels_vary_slowest():
 def test_codec_survives_json():
     codec = ImageCodec("normal", size=(9, 12)).fit(TRAIN / 300.0)
     assert type(codec).from_json(codec.to_json()) == codec
-    plain = ImageCodec()
+    plain = ImageCodec(network="mlp")
     assert type(plain).from_json(plain.to_json()) == plain
+    record = ImageCodec().to_json()
+    del record["network"]
+    assert ImageCodec.from_json(record) == ImageCodec()
 
 
 @pytest.mark.parametrize(
@@ -322,7 +331,6 @@ def test_an_empty_folder_and_no_pillow(tmp_path, monkeypatch):
 
 def test_equal_contrast_ignores_brightness():
     codec = ImageCodec(contrast="equal").fit(TRAIN)
-    assert codec.likelihood == "normal"
     faint = (NEW / 3.0).round().astype(np.uint8)
     bright, dark = (codec.transform(images).values for images in (NEW, faint))
     assert_allclose(dark, bright, atol=0.05)
@@ -332,5 +340,124 @@ def test_equal_contrast_ignores_brightness():
     assert type(codec).from_json(codec.to_json()) == codec
     with pytest.raises(DataError, match="contrast must be"):
         ImageCodec(contrast="high").fit(TRAIN)
-    with pytest.raises(DataError, match="Use likelihood='normal'"):
+    with pytest.raises(DataError, match="'normal', 'normal_shared'"):
         ImageCodec("bernoulli", contrast="equal").fit(TRAIN)
+
+
+@pytest.mark.parametrize(
+    ("asked", "contrast", "images", "chosen"),
+    [
+        ("auto", "equal", TRAIN, "normal_shared"),
+        ("auto", "equal", TRAIN / 255.0, "normal_shared"),
+        ("normal", "equal", TRAIN, "normal"),
+        ("auto", "kept", TRAIN, "continuous_bernoulli"),
+        ("auto", "kept", TRAIN / 255.0, "normal"),
+        ("normal_shared", "kept", TRAIN, "normal_shared"),
+    ],
+)
+def test_likelihood_that_is_chosen(asked, contrast, images, chosen):
+    codec = ImageCodec(asked, contrast=contrast).fit(images)
+    assert codec.likelihood == chosen
+    assert {(part.likelihood, part.floor) for part in codec.parts} == {
+        (chosen, 0.0 if chosen == "continuous_bernoulli" else 0.05)
+    }
+    assert type(codec).from_json(codec.to_json()) == codec
+
+
+def test_an_unknown_likelihood_is_told_the_choices():
+    with pytest.raises(DataError, match="'normal_shared'"):
+        ImageCodec("normal_per_column").fit(TRAIN)
+
+
+EQUAL = {**SMALL, "n_members": 2}
+
+
+@pytest.fixture(scope="module", params=["mlp", "conv"])
+def equal(request):
+    """Detector of images of equal contrast, of two members."""
+    return VAEDetector(codec=ImageCodec(contrast="equal", network=request.param), **EQUAL).fit(
+        TRAIN
+    )
+
+
+NOISY = np.random.default_rng(5).integers(0, 120, TRAIN.shape).astype(np.uint8) + TRAIN // 2
+
+
+def scales(vae, seed=0):
+    """Scales of every pixel at random places in latent space: members, z, pixels."""
+    z = tensor(np.random.default_rng(seed).normal(size=(vae.n_members, 7, vae.latent_dim)))
+    (distribution,) = vae.decode(3.0 * z).distributions
+    return distribution.scale.detach().numpy()
+
+
+def test_one_scale_for_all_pixels_and_all_z(equal):
+    found = scales(equal.model_.vae)
+    assert found.shape == (2, 7, 108)
+    assert_allclose(found, np.broadcast_to(found[:, :1, :1], found.shape), rtol=1e-12)
+    plain = VAEDetector(codec=ImageCodec("normal", contrast="equal"), **EQUAL).fit(TRAIN)
+    assert np.ptp(scales(plain.model_.vae), axis=(1, 2)).min() > 1e-3
+
+
+def test_the_shared_scale_is_learned():
+    """It settles where the likelihood is highest: at the root mean square of what is left."""
+    settings = {**SMALL, "n_members": 1, "n_draws": 16}
+    codec = ImageCodec(contrast="equal", network="mlp")
+    begun, done = (
+        VAEDetector(codec=codec, **{**settings, "max_steps": steps}).fit(NOISY)
+        for steps in (1, 600)
+    )
+    first, last = (float(scales(d.model_.vae).mean()) for d in (begun, done))
+    assert last > 1.2 * first
+    rows = as_batch(done.model_.codec.transform(NOISY))
+    vae = done.model_.vae
+    posterior = vae.encode(rows.values, rows.observed)
+    z = posterior.mean.unsqueeze(1) + posterior.stddev.unsqueeze(1) * done.model_.noise[:, None]
+    left = float(((vae.decode(z).mean - rows.values) ** 2).mean().sqrt())
+    assert last == pytest.approx(left, rel=0.03)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_the_shared_scale_starts_at_what_is_left_over(network):
+    codec = ImageCodec(contrast="equal", network=network).fit(NOISY)
+    vae = assemble_vae(codec, 3, (8,), (8,), 1)
+    rows = as_batch(codec.transform(NOISY))
+    linear_start(vae, rows.to(torch.float32))
+    vae.double().requires_grad_(requires_grad=False)
+    expected = vae.decode(vae.encode(rows.values, rows.observed).mean.unsqueeze(1)).mean[0, 0]
+    left = float(((expected - rows.values) ** 2).mean().sqrt())
+    assert_allclose(scales(vae), left, rtol=1e-4)
+
+
+def test_one_scale_ranks_by_squared_error_alone():
+    """Without a scale of their own, pixels weigh alike: log p falls as the squared error grows."""
+    images = np.concatenate([NEW, ODD])
+    alone = VAEDetector(
+        codec=ImageCodec(contrast="equal", network="mlp"), **{**SMALL, "n_members": 1}
+    ).fit(TRAIN)
+    by_log_prob = alone.reconstruction_probability(images, "expected_log_prob")
+    by_tail = alone.reconstruction_probability(images, "chi_square_tail")
+    assert np.array_equal(np.argsort(by_log_prob), np.argsort(by_tail))
+
+
+def test_equal_contrast_goes_through_every_verb(equal, tmp_path):
+    assert np.median(equal.score_samples(ODD)) < equal.score_samples(NEW).min()
+    found = equal.explain(NEW[:5])
+    total = equal.reconstruction_probability(NEW[:5])
+    assert_allclose(found.shares.sum(axis=(1, 2, 3)), total, atol=1e-9)
+    assert found.map.shape == (5, 9, 12)
+    for images in (
+        equal.reconstruct(NEW[:3]),
+        equal.sample(3, random_state=0),
+        equal.sample_like(NEW[:1], 3, random_state=0),
+        equal.interpolate(NEW[:1], NEW[1:2], 3),
+        equal.decode(np.zeros((3, equal.model_.vae.latent_dim))),
+    ):
+        assert images.shape == (3, 9, 12)
+        assert images.dtype == np.uint8
+    save(equal, tmp_path / "m.safetensors")
+    again = load(tmp_path / "m.safetensors")
+    assert again.model_.codec.likelihood == "normal_shared"
+    for name in SCORES:
+        before, after = (d.reconstruction_probability(NEW, name) for d in (equal, again))
+        assert np.array_equal(before, after), name
+    assert np.array_equal(equal.sample(5, random_state=1), again.sample(5, random_state=1))

@@ -4,11 +4,18 @@ import torch
 from cases import FLOOR, LIKELIHOOD_CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import expit
+from scipy.stats import norm
 
 from improbable.data.parts import Part
 from improbable.errors import DataError
 from improbable.joint import Joint, JointDistribution
 from improbable.likelihoods import LIKELIHOODS, SCALE_CEILING, Likelihood, bounded_scale
+
+
+def scale_of(raw, floor=FLOOR):
+    return floor * (SCALE_CEILING / floor) ** expit(raw)
+
 
 all_likelihoods = pytest.mark.parametrize("case", LIKELIHOOD_CASES, ids=lambda c: c.name)
 
@@ -92,7 +99,8 @@ def test_variance_is_that_of_samples_or_an_encoded_stand_in(case):
     variance = likelihood.variance(distribution)
     assert variance.shape[-1] == likelihood.event_size
     assert (variance > 0).all()
-    if case.name in ("normal", "bernoulli", "categorical", "normal_fixed", "continuous_bernoulli"):
+    exact = ("normal", "normal_shared", "normal_fixed", "bernoulli", "categorical")
+    if case.name in (*exact, "continuous_bernoulli"):
         drawn = likelihood.flat(likelihood.draw(distribution, np.random.default_rng(0)))
         np.testing.assert_allclose(drawn.var(dim=0), variance[0], rtol=0.08)
 
@@ -145,6 +153,48 @@ def test_only_per_column_scales_are_tied():
     joint = Joint.of(mixed_parts())
     tied = np.flatnonzero(joint.constant_params)
     assert list(tied) == [joint.param_size - 1]
+
+
+def shared_joint(floors):
+    return Joint.of([Part("normal_shared", 1, floor) for floor in floors])
+
+
+def test_a_shared_scale_is_that_of_every_part():
+    joint = shared_joint([FLOOR] * 5)
+    assert (joint.param_size, joint.event_size, len(joint.blocks)) == (10, 5, 1)
+    raw = np.random.default_rng(0).normal(size=(3, 4, 10))
+    x = np.random.default_rng(1).normal(size=(3, 4, 5))
+    scale = scale_of(raw[..., 5:].mean(-1, keepdims=True))
+    found = joint(torch.tensor(raw))
+    np.testing.assert_allclose(found.variance, np.broadcast_to(scale**2, x.shape), rtol=1e-12)
+    np.testing.assert_allclose(
+        found.log_prob(torch.tensor(x), torch.ones(3, 4, 5).double()),
+        norm.logpdf(x, raw[..., :5], scale).sum(-1),
+        rtol=1e-12,
+    )
+
+
+def test_a_shared_scale_keeps_every_floor():
+    joint = shared_joint([0.01, 0.2, 0.05])
+    raw = torch.tensor([[0.0, 0.0, 0.0, 0.3, -0.2, 0.8], [0.0, 0.0, 0.0, -99.0, -99.0, -99.0]])
+    scales = joint(raw.double()).variance.sqrt()
+    wanted = [[scale_of(0.3, floor=0.2)], [0.2]]
+    np.testing.assert_allclose(scales, np.broadcast_to(wanted, (2, 3)), rtol=1e-6)
+
+
+def test_a_shared_scale_learns_from_every_part():
+    joint = shared_joint([FLOOR] * 4)
+    raw = torch.zeros(1, 8, dtype=torch.float64, requires_grad=True)
+    for part in range(4):
+        x = torch.zeros(1, 4).double()
+        x[0, part] = 5.0
+        (gradient,) = torch.autograd.grad(joint(raw).log_prob_blocks(x)[0, part], raw)
+        assert (gradient[0, 4:] > 0.0).all()
+        assert float(gradient[0, 4:].max() - gradient[0, 4:].min()) == 0.0
+
+
+def test_a_shared_scale_is_tied():
+    assert shared_joint([FLOOR] * 3).constant_params == (False,) * 3 + (True,) * 3
 
 
 def test_unknown_likelihood_is_named():

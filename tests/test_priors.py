@@ -7,6 +7,7 @@ from torch.distributions import Independent, Normal
 
 from improbable import VAEDetector
 from improbable.priors import (
+    AT_ONCE,
     KERNEL_SCALE,
     SMALLEST_SCALE,
     AggregatedPosterior,
@@ -36,8 +37,9 @@ def test_both_are_priors():
     assert isinstance(StandardNormal(3), Prior)
 
 
-def test_log_prob_against_scipy():
-    prior = mixture()
+@pytest.mark.parametrize("size", [20, 2 * AT_ONCE + 3])
+def test_log_prob_against_scipy(size):
+    prior = mixture(size)
     z = torch.tensor(RNG.normal(size=(2, 4, 5, 3)))
     for member in range(2):
         points = z[member].reshape(-1, 3).numpy()
@@ -58,6 +60,17 @@ def test_kl_of_one_kernel_is_exact():
     q, p = gaussians(7), gaussians(1, seed=4)
     found = AggregatedPosterior(p.mean, p.stddev).kl(q)
     torch.testing.assert_close(found, torch.distributions.kl_divergence(q, p))
+
+
+def test_kl_takes_the_nearest_of_many_kernels():
+    q, prior = gaussians(9), mixture(2 * AT_ONCE + 3)
+    one_by_one = torch.distributions.kl_divergence(
+        Independent(Normal(q.mean[:, :, None], q.stddev[:, :, None]), 1),
+        Independent(Normal(prior.loc[:, None], prior.scale[:, None]), 1),
+    )
+    nearest, place = one_by_one.min(dim=-1)
+    torch.testing.assert_close(prior.kl(q), nearest + np.log(2 * AT_ONCE + 3))
+    assert len({int(i) // AT_ONCE for i in place.flatten()}) > 1
 
 
 def test_kl_is_an_upper_bound_of_the_true_one():
@@ -97,9 +110,14 @@ def test_samples_have_the_moments_of_the_mixture():
 def test_kernels_are_narrower_than_posteriors_but_never_vanish():
     q = gaussians(5)
     prior = aggregated_posterior(q)
-    torch.testing.assert_close(prior.scale, (KERNEL_SCALE * q.stddev).clamp(min=SMALLEST_SCALE))
+    expected = (KERNEL_SCALE * q.stddev).clamp(min=SMALLEST_SCALE)
+    torch.testing.assert_close(prior.scale, expected, rtol=1e-7, atol=0)
     thin = Independent(Normal(q.mean, torch.full_like(q.mean, 1e-5)), 1)
-    assert (aggregated_posterior(thin).scale == SMALLEST_SCALE).all()
+    vanishing = aggregated_posterior(thin).scale
+    torch.testing.assert_close(
+        vanishing, torch.full_like(vanishing, SMALLEST_SCALE), rtol=1e-7, atol=0
+    )
+    assert (prior.loc == prior.loc.float()).all()
 
 
 def test_bounds_hold_under_the_aggregated_prior():

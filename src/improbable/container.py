@@ -22,9 +22,16 @@ from safetensors.numpy import save_file
 from improbable import __version__
 from improbable.errors import DataError, FormatError
 
-FORMAT = 1
+FORMAT = 2
 MAGIC = "improbable"
 TOLERANCE = 1e-6
+SUMS_OF_FORMAT_1 = (
+    "expected_log_prob",
+    "log_expected_prob",
+    "log_marginal",
+    "elbo",
+    "conditional_log_prob",
+)
 Header = dict[str, Any]
 Arrays = dict[str, NDArray[Any]]
 PathLike = str | os.PathLike[str]
@@ -73,7 +80,7 @@ def read_container(path: PathLike) -> tuple[Header, Arrays]:
         raise FormatError(
             f"{path} is damaged: its contents do not match its digest. Copy or save it again."
         )
-    return header, arrays
+    return header, arrays if header["format"] > 1 else _of_format_1(header, arrays)
 
 
 def write_container(path: PathLike, header: Header, arrays: Arrays) -> None:
@@ -189,3 +196,12 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def _of_format_1(header: Header, arrays: Arrays) -> Arrays:
+    """Arrays with what format 1 left to its reader: what missing cells stand for."""
+    shares = np.asarray(arrays["reference"], dtype=np.float64)
+    known = ~np.isnan(shares)
+    means = np.where(known, shares, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    per_column = header["settings"]["score_function"] in SUMS_OF_FORMAT_1
+    return {**arrays, "typical": means * per_column}

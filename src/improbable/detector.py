@@ -116,7 +116,7 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
         likelihood: Any = "auto",
         prior: str = "aggregated",
         n_members: int = 2,
-        n_draws: int = 6,
+        n_draws: int = 4,
         score_function: str = "elbo",
         contamination: float | str = "auto",
         max_steps: int | str = "auto",
@@ -198,7 +198,7 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
     def score_samples(self, X: Any) -> Floats:
         """Score of each row by `score_function`.
 
-        A missing cell counts as the average cell of its column, so that rows
+        A missing cell counts as a typical cell of its column, so that rows
         with and without missing cells compare like with like; use
         `reconstruction_probability` for the sum over observed cells alone.
 

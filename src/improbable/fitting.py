@@ -15,7 +15,7 @@ from improbable.data.parts import Floats
 from improbable.data.rows import Rows
 from improbable.errors import CalibrationWarning, DataError, TrainingWarning
 from improbable.explanations import Reference
-from improbable.model import Model, as_batch
+from improbable.model import Model, as_batch, typical_cells
 from improbable.networks import Network, initialize
 from improbable.priors import Prior, aggregated_posterior
 from improbable.start import linear_start
@@ -26,8 +26,7 @@ FEWEST_TO_SPLIT = 20
 MOST_HELD_OUT = 20_000
 ENCODING_ROWS = 1_000_000
 REFERENCE_ROWS = 2_000
-PRIOR_ROWS = 4_096
-AUTO_LATENT = {"mlp": (2, 8), "conv": (2, 16)}
+PRIOR_ROWS = 8_192
 REFERENCE_ENTRIES = 2_000_000
 
 
@@ -36,7 +35,7 @@ class Settings:
     """The detector's choices, checked."""
 
     codec: Codec
-    latent_dim: int | str
+    latent_dim: int
     hidden: tuple[int, ...]
     decoder_hidden: tuple[int, ...]
     prior: str
@@ -104,10 +103,9 @@ def fit_model(data: Any, settings: Settings, progress: Progress | None = None) -
     most_seen = settings.train.max_steps * settings.train.batch_size
     train = codec.transform(source.take(split.train[:most_seen]))
     validation = codec.transform(source.take(split.validation))
-    latent_dim = _latent_dim(settings.latent_dim, codec)
-    vae = _build(codec, settings, latent_dim, randomness.torch_generator(seeds[1]))
+    vae = _build(codec, settings, randomness.torch_generator(seeds[1]))
     history = _train(vae, train, validation, settings, seeds[2], progress)
-    noise = randomness.draw_noise(settings.n_draws, latent_dim, seeds[3])
+    noise = randomness.draw_noise(settings.n_draws, settings.latent_dim, seeds[3])
     held_out = codec.transform(source.take(split.calibration))
     prior = make_prior(settings.prior, vae, train, validation)
     return _calibrate(codec, vae, prior, noise, held_out, history, settings, apart=split.apart)
@@ -115,7 +113,7 @@ def fit_model(data: Any, settings: Settings, progress: Progress | None = None) -
 
 @torch.no_grad()
 def make_prior(name: str, vae: VAE, train: Rows, validation: Rows) -> Prior:
-    """Prior of the scores: "normal", or "aggregated" over at most 4,096 rows that training saw."""
+    """Prior of the scores: "normal", or "aggregated" over at most 8,192 rows that training saw."""
     if name == "normal":
         return vae.prior
     seen = [as_batch(rows.take(slice(PRIOR_ROWS))) for rows in (train, validation)]
@@ -124,17 +122,10 @@ def make_prior(name: str, vae: VAE, train: Rows, validation: Rows) -> Prior:
     return aggregated_posterior(vae.encode(values, observed))
 
 
-def _latent_dim(latent_dim: int | str, codec: Codec) -> int:
-    if isinstance(latent_dim, int):
-        return latent_dim
-    low, high = AUTO_LATENT[codec.network]
-    return int(np.clip(len(codec.parts), low, high))
-
-
-def _build(codec: Codec, settings: Settings, latent_dim: int, generator: torch.Generator) -> VAE:
+def _build(codec: Codec, settings: Settings, generator: torch.Generator) -> VAE:
     vae = assemble_vae(
         codec,
-        latent_dim,
+        settings.latent_dim,
         settings.hidden,
         settings.decoder_hidden,
         settings.n_members,
@@ -207,11 +198,13 @@ def _calibrate(
     }
     blank = Reference(np.empty((0, len(codec.names))))
     name = settings.score_function
-    model = Model(codec, vae, prior, noise, name, blank, np.empty(0), apart, history, sizes)
+    none = np.zeros(len(codec.names)), np.empty(0)
+    model = Model(codec, vae, prior, noise, name, blank, *none, apart, history, sizes)
     n_reference = min(REFERENCE_ROWS, max(1, REFERENCE_ENTRIES // len(codec.names)))
     reference = held_out.take(slice(n_reference))
     shares = np.where(reference.missing, np.nan, model.shares(reference))
     model = replace(model, reference=Reference(shares))
+    model = replace(model, typical=typical_cells(model, reference))
     decision: Floats = np.sort(model.decision_scores(held_out)) if len(held_out) else np.empty(0)
     if not apart:
         warnings.warn(

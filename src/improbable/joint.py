@@ -54,10 +54,10 @@ class Joint:
 
     @property
     def constant_params(self) -> tuple[bool, ...]:
-        """Raw outputs that must not depend on z: the scales that belong to a column."""
+        """Raw outputs that must not depend on z: the scales of a column, or of a block."""
         flags: list[bool] = []
         for block in self.blocks:
-            tied = isinstance(block, Normal) and block.scale == "column"
+            tied = isinstance(block, Normal) and block.constant_scale
             half = block.param_size // 2
             flags += [False] * half + [tied] * (block.param_size - half)
         return tuple(flags)

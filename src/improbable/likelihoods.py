@@ -82,10 +82,12 @@ def bounded_scale(raw: Tensor, floors: Sequence[float]) -> Tensor:
 
 @dataclass(frozen=True)
 class Normal(_Scalar):
-    """Normal numbers; `scale` is "row" (depends on z), "column" or "fixed" (1).
+    """Normal numbers; `scale` is "row", "column", "shared" or "fixed".
 
-    The floor keeps the density bounded, so that duplicated rows or rounded
-    columns cannot drive it to infinity (Mattei and Frellsen, NeurIPS 2018).
+    "row" gives each part a scale that depends on z; "column" learns one a part,
+    "shared" a single one for all parts, whatever z; "fixed" is 1. The floor keeps
+    the density bounded, so that duplicated rows or rounded columns cannot drive
+    it to infinity (Mattei and Frellsen, NeurIPS 2018).
     """
 
     floors: tuple[float, ...]
@@ -95,11 +97,19 @@ class Normal(_Scalar):
     def param_size(self) -> int:
         return self.n_parts * (1 if self.scale == "fixed" else 2)
 
+    @property
+    def constant_scale(self) -> bool:
+        """Whether the scale is learned, yet the same for all z."""
+        return self.scale in ("column", "shared")
+
     def __call__(self, raw: Tensor) -> td.Distribution:
         if self.scale == "fixed":
             return td.Normal(raw, torch.ones_like(raw), validate_args=False)
         loc, raw_scale = raw.chunk(2, dim=-1)
-        return td.Normal(loc, bounded_scale(raw_scale, self.floors), validate_args=False)
+        floors = self.floors
+        if self.scale == "shared":
+            raw_scale, floors = raw_scale.mean(-1, keepdim=True), (max(floors),)
+        return td.Normal(loc, bounded_scale(raw_scale, floors), validate_args=False)
 
     def draw(self, distribution: td.Distribution, rng: Rng) -> Tensor:
         noise = rng.standard_normal(tuple(distribution.batch_shape))
@@ -343,6 +353,7 @@ def _floors(parts: Sequence[Part]) -> tuple[float, ...]:
 LIKELIHOODS: dict[str, Builder] = {
     "normal": lambda parts: Normal(_floors(parts)),
     "normal_per_column": lambda parts: Normal(_floors(parts), scale="column"),
+    "normal_shared": lambda parts: Normal(_floors(parts), scale="shared"),
     "normal_fixed": lambda parts: Normal(_floors(parts), scale="fixed"),
     "student_t": lambda parts: StudentT(_floors(parts)),
     "bernoulli": lambda parts: Bernoulli(_floors(parts)),

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,9 @@ DECIMALS = 9
 PER_COLUMN = frozenset(
     {"expected_log_prob", "log_expected_prob", "log_marginal", "elbo", "conditional_log_prob"}
 )
+LATENT = frozenset({"log_marginal", "elbo", "kl"})
+PROBED_CELLS = 4096
+MOST_PROBED = 256
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Model:
         Name in `improbable.scores.SCORES` of the score that decides.
     reference : Reference
         Shares of (at most 2,000) held-out rows.
+    typical : ndarray of shape (n_columns,)
+        Nats that a missing cell stands for in the decision score.
     held_out : ndarray of shape (n,)
         Sorted decision scores of the held-out rows. Nats.
     held_out_apart : bool
@@ -60,6 +64,7 @@ class Model:
     noise: Tensor
     score_function: str
     reference: Reference
+    typical: Floats
     held_out: Floats
     held_out_apart: bool
     history: History
@@ -69,13 +74,6 @@ class Model:
     def lead(self) -> int:
         """The member with the best held-out ELBO."""
         return int(np.argmax(self.history.best_elbo))
-
-    @cached_property
-    def typical(self) -> Floats:
-        """Nats that a missing cell stands for in the decision score, shape (n_columns,)."""
-        if self.score_function in PER_COLUMN:
-            return self.reference.mean
-        return np.zeros(len(self.codec.names))
 
     def blocks(self, rows: Rows, factor: int = 1) -> Iterator[tuple[slice, Batch]]:
         """Batches small enough for the processor's cache, with their place among the rows."""
@@ -115,7 +113,7 @@ class Model:
         return missing @ self.typical if missing.any() else np.zeros(len(missing))
 
     def decision_scores(self, rows: Rows) -> Floats:
-        """Score that decides, shape (n,); missing cells count as the column's average cell."""
+        """Score that decides, shape (n,); a missing cell counts as a typical one of its column."""
         return self.comparable(self.score(rows, self.score_function), rows.missing)
 
     def comparable(self, score: Floats, missing: Bools) -> Floats:
@@ -154,3 +152,45 @@ def as_batch(rows: Rows, dtype: torch.dtype = torch.float64) -> Batch:
     """Encoded rows as tensors, rows running fastest in memory as in the networks."""
     arrays = (rows.values, rows.observed, rows.offsets)
     return Batch(*(torch.tensor(array.T, dtype=dtype).contiguous().T for array in arrays))
+
+
+def typical_cells(model: Model, rows: Rows) -> Floats:
+    """Nats that a missing cell of each column stands for in the decision score.
+
+    The median over rows of what the cell adds: its share of the log prob, and
+    the change of -KL(q to p) when the encoder sees it. Zero for a column never
+    observed, and for what the score leaves out.
+
+    Parameters
+    ----------
+    model : Model
+        Its `reference` holds the shares of `rows`.
+    rows : Rows
+        Held-out rows; a few of them are looked at column by column.
+
+    Returns
+    -------
+    ndarray of shape (n_columns,)
+    """
+    shares = model.reference.shares
+    n_columns = shares.shape[1]
+    added = np.where(np.isnan(shares), np.nan, 0.0)
+    if model.score_function in PER_COLUMN:
+        added = shares
+    if model.score_function in LATENT and n_columns <= MOST_PROBED:
+        probed = min(len(shares), max(8, min(128, PROBED_CELLS // n_columns)))
+        added = added[:probed] - _divergence(model, as_batch(rows.take(slice(probed))))
+    return Reference(added).typical
+
+
+@torch.no_grad()
+def _divergence(model: Model, batch: Batch) -> Floats:
+    """Fall of KL(q to p) when a cell is hidden from the encoder, shape (n, n_columns)."""
+    out = np.zeros((len(batch), len(model.codec.names)))
+    vae = model.vae
+    whole = model.prior.kl(vae.encode(batch.values, batch.observed)).mean(dim=0)
+    for column in sorted(set(vae.part_column.tolist())):
+        visible = batch.observed * (vae.part_column != column)
+        hidden = model.prior.kl(vae.encode(batch.values, visible)).mean(dim=0)
+        out[:, column] = (whole - hidden).cpu().numpy()
+    return out

@@ -148,6 +148,7 @@ def _arrays(model: Model) -> Arrays:
         "noise": _plain(model.noise),
         "held_out": np.ascontiguousarray(model.held_out),
         "reference": np.ascontiguousarray(model.reference.shares),
+        "typical": np.ascontiguousarray(model.typical),
         "golden.values": np.ascontiguousarray(golden),
         "golden.scores": golden_scores(model, golden),
     }
@@ -155,7 +156,7 @@ def _arrays(model: Model) -> Arrays:
 
 def _prior_arrays(prior: Prior) -> Arrays:
     if isinstance(prior, AggregatedPosterior):
-        return {"prior.loc": _plain(prior.loc), "prior.scale": _plain(prior.scale)}
+        return {"prior.loc": _plain(prior.loc.float()), "prior.scale": _plain(prior.scale.float())}
     return {}
 
 
@@ -183,7 +184,9 @@ def _model(header: dict[str, Any], arrays: Arrays) -> Model:
         raise FormatError("The history does not fit the number of members. Save the model again.")
     noise = torch.from_numpy(np.array(arrays["noise"], dtype=np.float64))
     shares = np.array(arrays["reference"], dtype=np.float64)
-    if noise.shape[1] != settings["latent_dim"] or shares.shape[1] != len(codec.names):
+    typical = np.array(arrays["typical"], dtype=np.float64)
+    sizes = shares.shape[1], *typical.shape
+    if noise.shape[1] != settings["latent_dim"] or sizes != (len(codec.names),) * 2:
         raise FormatError("Stored tables do not fit the network. Save the model again.")
     vae = _vae(codec, settings, arrays)
     return Model(
@@ -193,6 +196,7 @@ def _model(header: dict[str, Any], arrays: Arrays) -> Model:
         noise=noise,
         score_function=name,
         reference=Reference(shares),
+        typical=typical,
         held_out=np.sort(np.array(arrays["held_out"], dtype=np.float64).ravel()),
         held_out_apart=bool(header["calibration"]["apart"]),
         history=history,

@@ -8,8 +8,9 @@ latent space the training rows lie, and where none do.
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -18,6 +19,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 
 KERNEL_SCALE = 0.7
 SMALLEST_SCALE = 0.02
+AT_ONCE = 512
 
 
 @runtime_checkable
@@ -77,12 +79,23 @@ class AggregatedPosterior:
     scale: Tensor
 
     @cached_property
-    def _linear(self) -> tuple[Tensor, Tensor]:
-        """Weights and constants that make log N(z; mu_i, t_i) linear in (z, z^2)."""
+    def _linear(self) -> list[tuple[Tensor, Tensor]]:
+        """Constants and weights that make log N(z; mu_i, t_i) linear in (z, z^2).
+
+        In blocks of kernels, so that a product with rows stays in the
+        processor's cache.
+        """
         precision = self.scale**-2
-        weights = torch.cat([self.loc * precision, -0.5 * precision], dim=-1).mT.contiguous()
+        weights = torch.cat([self.loc * precision, -0.5 * precision], dim=-1).mT
         constant = -0.5 * (self.loc**2 * precision).sum(-1) - self.scale.log().sum(-1)
-        return weights, constant.unsqueeze(1) - math.log(self.loc.shape[1])
+        constant = constant.unsqueeze(1) - math.log(self.loc.shape[1])
+        blocks = zip(*(torch.split(t, AT_ONCE, dim=-1) for t in (constant, weights)), strict=True)
+        return [(constants.contiguous(), block.contiguous()) for constants, block in blocks]
+
+    def _products(self, features: Tensor) -> Iterator[Tensor]:
+        """Linear forms of each row, kernel block by kernel block."""
+        for constant, weights in self._linear:
+            yield torch.baddbmm(constant, features, weights)
 
     def kl(self, posterior: "Independent[Normal]") -> Tensor:
         r"""Upper bound of the KL divergence from the mixture, by its nearest kernel.
@@ -94,17 +107,17 @@ class AggregatedPosterior:
         mixture models", 2007, eq. 20), and much cheaper: no exponentials.
         """
         loc, scale = posterior.mean, posterior.stddev
-        weights, constant = self._linear
-        crossed = torch.baddbmm(constant, torch.cat([loc, loc**2 + scale**2], dim=-1), weights)
+        features = torch.cat([loc, loc**2 + scale**2], dim=-1)
+        nearest = reduce(torch.maximum, (f.amax(dim=-1) for f in self._products(features)))
         entropy = 0.5 * loc.shape[-1] + scale.log().sum(-1)
-        return -crossed.amax(dim=-1) - entropy
+        return -nearest - entropy
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of the mixture, nats."""
-        weights, constant = self._linear
         flat = z.flatten(1, -2)
-        density = torch.baddbmm(constant, torch.cat([flat, flat**2], dim=-1), weights)
-        found = torch.logsumexp(density, dim=-1) - 0.5 * z.shape[-1] * math.log(2.0 * math.pi)
+        features = torch.cat([flat, flat**2], dim=-1)
+        parts = (torch.logsumexp(f, dim=-1) for f in self._products(features))
+        found = reduce(torch.logaddexp, parts) - 0.5 * z.shape[-1] * math.log(2.0 * math.pi)
         return found.reshape(z.shape[:-1])
 
     def sample(self, member: int, noise: Tensor, uniform: Tensor) -> Tensor:
@@ -118,7 +131,9 @@ def aggregated_posterior(posterior: "Independent[Normal]") -> AggregatedPosterio
     """Prior made of the posteriors of training rows, shape (n_members, M).
 
     Kernels are `KERNEL_SCALE` as wide as the posteriors: a sum of full-width
-    posteriors is smoother than the distribution of their means.
+    posteriors is smoother than the distribution of their means. They are
+    rounded to single precision, in which they are stored.
     """
     scale = (KERNEL_SCALE * posterior.stddev).clamp(min=SMALLEST_SCALE)
-    return AggregatedPosterior(posterior.mean.contiguous(), scale.contiguous())
+    loc, scale = (t.float().to(t.dtype).contiguous() for t in (posterior.mean, scale))
+    return AggregatedPosterior(loc, scale)

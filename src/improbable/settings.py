@@ -12,6 +12,7 @@ from improbable.scores import score_named
 from improbable.training import TrainConfig
 
 AUTO_STEPS = {"mlp": 80, "conv": 1_000}
+AUTO_LATENT = 16
 
 
 def check_settings(params: Mapping[str, Any]) -> Settings:
@@ -41,9 +42,7 @@ def check_settings(params: Mapping[str, Any]) -> Settings:
     mirror = params["decoder_hidden"]
     return Settings(
         codec=codec,
-        latent_dim=params["latent_dim"]
-        if params["latent_dim"] == "auto"
-        else int(params["latent_dim"]),
+        latent_dim=AUTO_LATENT if params["latent_dim"] == "auto" else int(params["latent_dim"]),
         hidden=hidden,
         decoder_hidden=hidden[::-1] if mirror is None else _layers("decoder_hidden", mirror),
         prior=params["prior"],

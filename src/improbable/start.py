@@ -99,6 +99,8 @@ def _block_start(
         if block.param_size == block.event_size:
             return weights, mean
         floors = torch.tensor(block.floors, dtype=torch.float64)
+        if isinstance(block, Normal) and block.scale == "shared":
+            left, floors = left.square().mean().sqrt().expand_as(left), floors.max()
         share = (left.clamp(min=1e-6) / floors).log() / (SCALE_CEILING / floors).log()
         raw = share.clamp(0.05, 0.95).logit()
         return torch.cat([weights, torch.zeros_like(weights)], 1), torch.cat([mean, raw])

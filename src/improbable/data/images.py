@@ -13,12 +13,14 @@ from improbable.data.pictures import Images, read_images
 from improbable.data.rows import Rows
 from improbable.errors import DataError
 
-LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "discretized_logistic", "normal")
+NORMALS = ("normal", "normal_shared")
+LIKELIHOODS = ("bernoulli", "continuous_bernoulli", "discretized_logistic", *NORMALS)
 FLOORS = {
     "bernoulli": 0.0,
     "continuous_bernoulli": 0.0,
     "discretized_logistic": 0.01,
     "normal": 0.05,
+    "normal_shared": 0.05,
 }
 FEWEST = 2
 FARTHEST = 1e6
@@ -35,7 +37,9 @@ class ImageCodec:
     likelihood : str
         "continuous_bernoulli" for gray levels, mostly black or white;
         "discretized_logistic" for photographs of 256 levels; "normal" for any
-        numbers. "auto" takes the first for integers, the last for floats.
+        numbers, with a scale for each pixel and image; "normal_shared" with one
+        scale for all. "auto" takes "normal_shared" for equal contrast, otherwise
+        "continuous_bernoulli" for integers and "normal" for floats.
     size : (height, width), optional
         What images of a folder are resized to.
     contrast : {"kept", "equal"}
@@ -89,14 +93,14 @@ class ImageCodec:
         if self.contrast not in ("kept", "equal"):
             raise DataError(f"contrast must be 'kept' or 'equal', got {self.contrast!r}.")
         if chosen == "auto":
-            plain = integer and self.contrast == "kept"
-            chosen = "continuous_bernoulli" if plain else "normal"
+            kept = "continuous_bernoulli" if integer else "normal"
+            chosen = "normal_shared" if self.contrast == "equal" else kept
         if chosen not in LIKELIHOODS:
             raise DataError(f"No likelihood of images is called {chosen!r}. Use {LIKELIHOODS}.")
         if chosen == "discretized_logistic" and not integer:
             raise DataError("'discretized_logistic' needs uint8 images. Use likelihood='normal'.")
-        if chosen != "normal" and self.contrast == "equal":
-            raise DataError(f"Images of equal contrast are not {chosen}. Use likelihood='normal'.")
+        if chosen not in NORMALS and self.contrast == "equal":
+            raise DataError(f"Images of equal contrast are not {chosen!r}. Use one of {NORMALS}.")
         height, width, channels = images.values.shape[1:]
         fitted = replace(
             self,
@@ -261,6 +265,7 @@ class ImageCodec:
             "range": [self.low, self.high, self.typical],
             "integer": self.integer,
             "flat": self.flat,
+            "network": self.network,
         }
 
     @classmethod
@@ -278,6 +283,7 @@ class ImageCodec:
             typical=typical,
             integer=bool(record["integer"]),
             flat=bool(record["flat"]),
+            network=str(record.get("network", "conv")),
         )
 
 

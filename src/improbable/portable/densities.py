@@ -59,9 +59,9 @@ class Block:
     @property
     def tied(self) -> list[bool]:
         """Whether each raw output belongs to a column whatever z is."""
-        per_column = self.likelihood == "normal_per_column"
+        tied = self.likelihood in ("normal_per_column", "normal_shared")
         half = self.param_size // 2
-        return [False] * half + [per_column] * (self.param_size - half)
+        return [False] * half + [tied] * (self.param_size - half)
 
     def log_prob(self, raw: Floats, x: Floats) -> Floats:
         """Log prob of each part, nats, shape (..., n_parts)."""
@@ -85,6 +85,12 @@ def _block(name: str, width: int, parts: list[Part]) -> Block:
 
 def _normal(block: Block, raw: Floats, x: Floats) -> Floats:
     return _log_normal(x, *_loc_scale(block, raw))
+
+
+def _normal_shared(block: Block, raw: Floats, x: Floats) -> Floats:
+    loc, raw_scale = np.split(raw, 2, axis=-1)
+    mean = raw_scale.mean(axis=-1, keepdims=True)
+    return _log_normal(x, loc, _bounded_scale(mean, block.floors.max(keepdims=True)))
 
 
 def _normal_fixed(block: Block, raw: Floats, x: Floats) -> Floats:
@@ -160,9 +166,13 @@ def _log_normal(x: Floats, loc: Floats, scale: Floats) -> Floats:
 
 def _loc_scale(block: Block, raw: Floats) -> tuple[Floats, Floats]:
     loc, bent = np.split(raw, 2, axis=-1)
-    low = np.log(block.floors)
-    scale: Floats = np.exp(low + (np.log(SCALE_CEILING) - low) * expit(bent))
-    return loc, scale
+    return loc, _bounded_scale(bent, block.floors)
+
+
+def _bounded_scale(raw: Floats, floors: Floats) -> Floats:
+    low = np.log(floors)
+    scale: Floats = np.exp(low + (np.log(SCALE_CEILING) - low) * expit(raw))
+    return scale
 
 
 def _log_i0(x: Floats) -> Floats:
@@ -194,6 +204,7 @@ Density = Callable[[Block, Floats, Floats], Floats]
 DENSITIES: dict[str, tuple[int, Density]] = {
     "normal": (2, _normal),
     "normal_per_column": (2, _normal),
+    "normal_shared": (2, _normal_shared),
     "normal_fixed": (1, _normal_fixed),
     "student_t": (2, _student_t),
     "bernoulli": (1, _bernoulli),

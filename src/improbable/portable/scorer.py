@@ -66,7 +66,7 @@ class Scorer:
     network: Network = field(repr=False)
 
     def score_samples(self, X: Any) -> Floats:
-        """Score of each row by `score_function`; a missing cell counts as the column's average.
+        """Score of each row by `score_function`; a missing cell counts as a typical one.
 
         Parameters
         ----------
@@ -194,13 +194,12 @@ def _scorer(path: PathLike, header: Header, arrays: Arrays) -> Scorer:
     others = sorted({part.likelihood for part in codec.parts} - set(DENSITIES))
     if others:
         raise _needs_torch(path, f"has the likelihood {others[0]!r}")
-    shares = _floats(arrays, "reference", (None, len(codec.names)))
     return Scorer(
         score_function=name,
         offset_=float(header["offset"]),
         codec=codec,
         held_out=np.sort(_floats(arrays, "held_out", (None,))),
-        typical=np.zeros(len(codec.names)) if name == "kl" else _column_means(shares),
+        typical=_floats(arrays, "typical", (len(codec.names),)),
         network=_network(codec, header["settings"], arrays),
     )
 
@@ -254,10 +253,3 @@ def _floats(arrays: Arrays, name: str, shape: tuple[int | None, ...]) -> Floats:
             f"The stored array {name!r} does not fit the model. Save the model again."
         )
     return found
-
-
-def _column_means(shares: Floats) -> Floats:
-    """Mean of each column's observed shares, nats; 0 where none was observed."""
-    known = ~np.isnan(shares)
-    means: Floats = np.where(known, shares, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    return means
