@@ -12,9 +12,10 @@ import pytest
 from test_cli import SMALL, cells, fails, run, table
 
 from improbable import load
-from improbable.cli import GROUPS, decoding, parsing
+from improbable.cli import GROUPS, console, decoding, grouping, merging, parsing
 from improbable.data.files import read_table
 from improbable.errors import DataError
+from improbable.latent.clusters import hierarchy
 from improbable.latent.index import LatentIndex
 
 FIT = [*SMALL, "--latent-dim", "2", "-q"]
@@ -117,6 +118,68 @@ def test_sample_from_another_prior(model):
     assert run(*args, "--prior", "aggregated") == run(*args) != run(*args, "--prior", "normal")
 
 
+@pytest.mark.parametrize("spread", [None, 0.0, 2.5])
+def test_sample_like_a_row(spread, new, model, detector, tmp_path):
+    wide = [] if spread is None else ["--spread", spread]
+    args = ["sample", "-m", model, "--like", new, "--row", 7, "-n", 5, "--seed", 3]
+    _, err = run(*args, *wide, "-o", tmp_path / "o.parquet")
+    row = read_table(new).slice(7, 1)
+    wanted = detector.sample_like(row, 5, spread=1.0 if spread is None else spread, random_state=3)
+    same_rows(tmp_path / "o.parquet", wanted)
+    assert err == "5 rows sampled\n"
+
+
+def test_sample_like_the_first_row_of_standard_input(new, model):
+    args = ["sample", "-m", model, "-n", 1]
+    named = run(*args, "--like", new, "--row", 0)
+    assert run(*args, "--like", "-", stdin=new.read_text(encoding="utf-8")) == named
+    assert named[1] == "1 row sampled\n"
+    assert named[0] != run(*args, "--like", new, "--row", 1)[0]
+
+
+def test_sample_like_a_row_with_cells_that_cannot_be_read(new, model, tmp_path):
+    rows = pd.read_csv(new, dtype=str)
+    rows.loc[2, ["age", "city"]] = ["old", None]
+    rows.to_csv(tmp_path / "n.csv", index=False)
+    rows.loc[2, "age"] = None
+    rows.to_csv(tmp_path / "blank.csv", index=False)
+    args = ["sample", "-m", model, "-n", 3, "--row", 2, "--like"]
+    assert run(*args, tmp_path / "n.csv") == run(*args, tmp_path / "blank.csv")
+
+
+def test_sample_like_an_image(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (30, 6, 7)).astype(np.uint8)
+    np.savez(tmp_path / "i.npz", pictures=images, others=images)
+    fit = ["fit", tmp_path / "i.npz", "--array", "pictures", "-o", tmp_path / "m", "-q"]
+    run(*fit, "--max-steps", 2, "--latent-dim", 2, "--members", 1)
+    args = ["sample", "-m", tmp_path / "m", "--like", tmp_path / "i.npz", "--array", "others"]
+    run(*args, "--row", 4, "-n", 3, "-o", tmp_path / "o.npy")
+    wanted = load(tmp_path / "m").sample_like(images[4:5], 3, random_state=0)
+    np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), wanted)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--like", "NEW", "--row", 60], "There is no row 60: the file has 60 rows"),
+        (["--like", "absent.csv"], "there is no file absent.csv"),
+        (["--like", "NEW", "--spread", "-1"], "--spread -1 is no number of 0 or more. Give one"),
+        (["--like", "NEW", "--spread", "nan"], "--spread nan is no number"),
+        (["--like", "NEW", "--given", "age=1"], "around one row, --given from the whole model"),
+        (["--like", "NEW", "--prior", "normal"], "--prior from the whole model. Leave one"),
+        (["--like", "NEW", "--array", "a"], "--array is for images"),
+        (["--row", 0], "--row is for --like. Name a file, as in --like new.csv."),
+        (["--spread", 1], "--spread is for --like"),
+        (["--format", "csv"], "--format is for --like"),
+        (["--array", "a"], "--array is for --like"),
+    ],
+)
+def test_sample_like_refuses(options, message, new, model, tmp_path):
+    options = [new if option == "NEW" else option for option in options]
+    assert message in fails("sample", "-m", model, "-o", tmp_path / "o.csv", *options)
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -174,7 +237,7 @@ def test_decode_draws(model, detector):
     [
         ([], "Say where to begin"),
         (["z.csv", "--z", "0,0"], "not both"),
-        (["--z", "0"], "--z 0 has 1 numbers, the latent space 2 dimensions"),
+        (["--z", "0"], "--z 0 has 1 number, the latent space 2 dimensions"),
         (["--z", "0,x"], "--z 0,x is no list of numbers. Write it as in --z 0.5,-1."),
         (["--z", "0,nan"], "--z 0,nan is no list of numbers"),
         (["absent.npy"], "No such file"),
@@ -357,7 +420,7 @@ def test_steer_points(model, detector):
     out, err = run("steer", "-m", model, "-d", "tall", "--z", "0,0")
     wanted = detector.steer([0.0, 0.0], "tall", 1.0)
     assert out.splitlines()[1].split(",")[1] == str(wanted["age"][0])
-    assert err == "1 rows steered\n"
+    assert err == "1 row steered\n"
 
 
 def test_steer_knows_its_directions(new, model):
@@ -424,7 +487,7 @@ def test_cluster_chooses_by_itself_and_again_under_a_prefix(new, model, tmp_path
     ("options", "message"),
     [
         (["-k", "many"], "--clusters many is no number and no range. Write 5, or 2..8."),
-        (["-k", "0"], "Ask for 1 to 60"),
+        (["-k", "0"], "--clusters is 0. Ask for 1 to 60"),
         (["--divergence", "l2"], "divergence must be kl or reverse_kl"),
         (["--centers", "c.xls"], "does not tell its format"),
     ],
@@ -433,6 +496,56 @@ def test_cluster_refuses(options, message, new, model, tmp_path):
     args = ["cluster", new, "-m", model, "-o", tmp_path / "o.csv"]
     assert message in fails(*args, *options)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("linkage", [None, "complete", "single"])
+def test_cluster_by_hierarchy(linkage, new, model, posterior, tmp_path):
+    out, tree = tmp_path / "o.parquet", tmp_path / "t.parquet"
+    args = ["cluster", new, "-m", model, "--hierarchy", "-k", 4, "-o", out, "--batch-rows", 7]
+    how = [] if linkage is None else ["--linkage", linkage]
+    _, err = run(*args, *how, "--merges", tree, "--centers", tmp_path / "c.csv")
+    wanted = hierarchy(posterior, 4, linkage or "average")
+    found, merges = pq.read_table(out), pq.read_table(tree)
+    assert found.column_names == [*read_table(new).column_names, *grouping.RESULT]
+    assert found["cluster"].to_pylist() == wanted.labels.tolist()
+    np.testing.assert_allclose(found["divergence"], wanted.divergences, rtol=1e-6, atol=1e-9)
+    assert merges.column_names == ["group", "first", "second", "divergence", "rows"]
+    assert merges["group"].to_pylist() == list(range(60, 119))
+    ends = np.column_stack([merges[name] for name in ("first", "second", "divergence", "rows")])
+    np.testing.assert_allclose(ends, wanted.merges, rtol=1e-6, atol=1e-9)
+    assert str(merges.schema.field("first").type) == "int64"
+    assert len(cells(tmp_path / "c.csv")) == 4
+    assert err.endswith("60 rows in 4 clusters\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--hierarchy"], "--hierarchy is cut into one number of clusters. Say it, as in -k 5."),
+        (["--hierarchy", "-k", "2..4"], "one number of clusters"),
+        (["--hierarchy", "-k", 61], "--clusters is 61. Ask for 1 to 60, the rows."),
+        (["--hierarchy", "-k", 2, "--linkage", "singel"], "is unknown (nearest: single)"),
+        (["--hierarchy", "-k", 2, "--divergence", "reverse_kl"], "Leave out --divergence."),
+        (["--hierarchy", "-k", 2, "--merges", "-"], "--merges takes a file of its own"),
+        (["--hierarchy", "-k", 2, "--merges", "t.xls"], "does not tell its format"),
+        (["-k", 2, "--linkage", "single"], "--linkage is for hierarchies. Leave it out, or add"),
+        (["-k", 2, "--merges", "t.csv"], "--merges is for hierarchies"),
+    ],
+)
+def test_hierarchies_refuse(options, message, new, model, tmp_path):
+    assert message in fails("cluster", new, "-m", model, "-o", tmp_path / "o.csv", *options)
+    assert os.listdir(tmp_path) == []
+
+
+def test_hierarchies_have_limits(new, model, tmp_path, monkeypatch):
+    pd.read_csv(new)[:1].to_csv(tmp_path / "one.csv", index=False)
+    args = ["-m", model, "--hierarchy", "-k", 1]
+    error = fails("cluster", tmp_path / "one.csv", *args)
+    assert "compares every pair of 2 to 5,000 rows, and INPUT has 1 row. Pass other rows" in error
+    run("cluster", new, *args)
+    monkeypatch.setattr(merging, "TREE_ROWS", 59)
+    many = fails("cluster", new, *args)
+    assert many.endswith("INPUT has more than 59 rows. Pass other rows, or leave out --hierarchy.")
 
 
 # neighbors
@@ -631,6 +744,34 @@ def test_ranges_are_for_columns_with_an_order():
     found = parsing.where(["age=-3..4.5", "note=a..b"], kinds)
     assert found == {"age": ("-3", "4.5"), "note": ["a..b"]}
     assert parsing.where(["age=.."], kinds) == {"age": (None, None)}
+
+
+def test_numbers_of_things():
+    found = [console.counted(n, "row") for n in (0, 1, 2, 1200)]
+    assert found == ["0 rows", "1 row", "2 rows", "1,200 rows"]
+    assert console.counted(1, "query", "queries") == "1 query"
+    assert console.counted(3, "query", "queries") == "3 queries"
+
+
+def test_what_there_is_one_of(new, model, tmp_path):
+    one = tmp_path / "one.csv"
+    pd.read_csv(new)[:1].to_csv(one, index=False)
+    assert run("reconstruct", one, "-m", model)[1] == "1 row reconstructed\n"
+    assert run("impute", one, "-m", model)[1] == "1 row imputed\n"
+    assert "1 row, 0 flagged" in run("score", one, "-m", model)[1]
+    assert run("decode", "-m", model, "--z", "0,0")[1] == "1 point decoded\n"
+    assert "active over 1 row\n" in run("latent", one, "-m", model)[0]
+    assert run("cluster", one, "-m", model, "-k", 1)[1].endswith("1 row in 1 cluster\n")
+    index = ["--index", tmp_path / "i"]
+    assert run("neighbors", "build", one, "-m", model, "-o", tmp_path / "i")[1] == (
+        "1 item indexed\n"
+    )
+    search = ["neighbors", "search", *index, "--z", "0,0", "-k", 1, "-o", tmp_path / "a.csv"]
+    assert run(*search)[1] == "1 query answered\n"
+    assert "There is no row 1: the file has 1 row, counted" in fails(
+        "explain", one, "-m", model, "--row", 1
+    )
+    assert "and 1 more column, less" in run("explain", one, "-m", model, "--columns", 5)[0]
 
 
 def test_counts_and_sizes():

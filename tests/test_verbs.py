@@ -1,12 +1,15 @@
 """The latent verbs of a fitted detector on mixed tables, and their mathematics on the oracle."""
 
+from copy import copy
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import SMALL, mixed_table
 from numpy.testing import assert_allclose, assert_array_equal
-from oracle import oracle, tensor
+from oracle import FLOOR, batch_of, oracle, plain_codec, tensor
 from pandas.testing import assert_frame_equal
 
 from improbable import (
@@ -18,9 +21,21 @@ from improbable import (
     load,
     save,
 )
-from improbable.generation import decode_points, points_given, surface
+from improbable.data.parts import Part
+from improbable.generation import (
+    BLOCK,
+    conditional,
+    decode_points,
+    points_given,
+    reconstruction,
+    sample_prior,
+    surface,
+)
+from improbable.latent import algebra
 from improbable.latent.gaussians import log_density
-from improbable.vae import Batch
+from improbable.priors import AggregatedPosterior
+from improbable.randomness import draw_noise, seed_sequence
+from improbable.vae import Batch, assemble_vae
 
 TABLE = mixed_table(400, seed=0)
 
@@ -28,6 +43,14 @@ TABLE = mixed_table(400, seed=0)
 @pytest.fixture(scope="module")
 def detector():
     return VAEDetector(**{**SMALL, "max_steps": 120}).fit(TABLE)
+
+
+def led_by(detector, member):
+    """The detector, as if a member had come out best."""
+    found, model = copy(detector), detector.model_
+    best = tuple(float(i == member) for i in range(model.vae.n_members))
+    found.model_ = replace(model, history=replace(model.history, best_elbo=best))
+    return found
 
 
 def means(detector, rows):
@@ -39,6 +62,32 @@ def test_decoded_points_are_rows_of_the_training_table(detector):
     assert list(rows.columns) == list(TABLE.columns)
     assert (rows.dtypes == TABLE.dtypes).all()
     assert_frame_equal(detector.decode(np.zeros(detector.model_.vae.latent_dim)), rows[:1])
+
+
+@pytest.mark.parametrize("member", [0, 1])
+def test_verbs_speak_of_the_latent_space_of_the_lead_member(detector, member):
+    led = led_by(detector, member)
+    z = np.random.default_rng(0).normal(size=(3, led.model_.vae.latent_dim))
+    model, every = led.model_, torch.as_tensor(z).expand(2, -1, -1)
+    mean = model.vae.decode(every).mean[member].detach().numpy()
+    assert_frame_equal(led.decode(z), model.codec.inverse_transform(mean).to_native())
+    ends, at = means(led, TABLE[:2]), surface(model.vae, member)
+    path = algebra.interpolate(*ends, 5, "geodesic", at)
+    assert_frame_equal(led.interpolate(*ends, 5, path="geodesic"), led.decode(path))
+    assert np.abs(path - algebra.interpolate(*ends, 5)).max() > 1e-6
+
+
+def test_paths_are_the_ones_asked_for(detector):
+    ends = means(detector, TABLE[:2])
+    for path in ("linear", "slerp"):
+        z = algebra.interpolate(*ends, 5, path)
+        assert_frame_equal(detector.interpolate(*ends, 5, path=path), detector.decode(z))
+
+
+def test_posteriors_remember_their_library(detector):
+    polars = pytest.importorskip("polars")
+    assert detector.posterior(TABLE).library == "pandas"
+    assert detector.posterior(polars.from_pandas(TABLE[:5])).library == "polars"
 
 
 def test_draws_scatter_around_the_decoded_mean():
@@ -69,7 +118,10 @@ def test_mix_takes_tables_rows_and_points(detector):
     z = means(detector, TABLE[:1])[0]
     assert_frame_equal(detector.mix([TABLE[:1]]), detector.decode(z))
     assert_frame_equal(detector.mix([z, list(z)], [0.5, 0.5]), detector.decode(z))
-    assert len(detector.mix([TABLE[:20], detector.posterior(TABLE[20:40])])) == 1
+    few, more = TABLE[:20], detector.posterior(TABLE[20:60])
+    ends = [_center(detector, few), _center(detector, TABLE[20:60])]
+    mixed = detector.decode(0.3 * ends[0] + 0.7 * ends[1])
+    assert_frame_equal(detector.mix([few, more], [0.3, 0.7]), mixed)
 
 
 def test_traverse_moves_one_dimension(detector):
@@ -100,6 +152,20 @@ def test_directions_are_learned_applied_and_kept(detector, tmp_path):
     assert_frame_equal(again.steer(TABLE[:4], "older", 1.5), moved)
 
 
+def test_a_direction_takes_the_place_of_the_last_of_its_name(detector):
+    first = detector.add_direction("older", TABLE[TABLE["age"] > 45], TABLE[TABLE["age"] < 35])
+    second = detector.add_direction("older", TABLE[TABLE["age"] < 35], TABLE[TABLE["age"] > 45])
+    assert detector.directions["older"] is second
+    assert_allclose(second.vector, -first.vector, rtol=1e-9)
+
+
+def test_rows_kept_aside_to_check_a_direction_go_by_random_state(detector):
+    groups = TABLE[TABLE["age"] > 40], TABLE[TABLE["age"] <= 40]
+    found = [detector.add_direction("a", *groups, random_state=seed) for seed in (0, 0, 1, 2, 3)]
+    assert found[0].separation == found[1].separation
+    assert len({direction.separation for direction in found}) > 1
+
+
 def _center(detector, rows):
     q = detector.posterior(rows)
     weights = 1.0 / (q.loc.var(axis=0) + q.scale**2)
@@ -120,6 +186,17 @@ def test_the_nearest_item_is_the_brute_force_one(detector):
     assert found.ids.tolist() == [[f"row {i}" for i in row] for row in order]
 
 
+def test_an_index_is_filtered_by_the_columns_given(detector):
+    index = detector.index(TABLE, columns=TABLE[["sex"]])
+    found = index.search(means(detector, TABLE[:1]), 5, where={"sex": "F"})
+    assert (TABLE["sex"].to_numpy()[found.positions] == "F").all()
+
+
+def test_options_of_clusters_are_passed_on(detector):
+    found = detector.cluster(TABLE, 3, random_state=0, divergence="reverse_kl")
+    assert found.divergence == "reverse_kl"
+
+
 def test_clusters_decode_to_rows(detector):
     found = detector.cluster(TABLE, 3, random_state=0)
     assert len(detector.decode(found.loc)) == len(found) == 3
@@ -133,6 +210,24 @@ def test_samples_near_a_row_stay_near(detector):
     assert np.linalg.norm(near - place, axis=1).mean() < np.linalg.norm(far - place, axis=1).mean()
     again = detector.sample_like(TABLE[:1], 60, random_state=0)
     assert_frame_equal(again, detector.sample_like(TABLE[:1], 60, random_state=0))
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0, 2.5])
+def test_samples_like_a_row_have_so_many_times_its_scale(detector, spread):
+    around, n = detector.posterior(TABLE[3:4]), 20_000
+    observed = copy(detector)
+    observed.decode = lambda z, **how: (z, how)
+    z, how = observed.sample_like(TABLE[3:4], n, spread=spread, random_state=0)
+    assert z.shape == (n, around.loc.shape[1])
+    assert how["draw"]
+    assert_allclose(z.std(axis=0), spread * around.scale[0], rtol=0.03, atol=1e-9)
+    bias = np.abs(z.mean(axis=0) - around.loc[0])
+    assert (bias <= 4.5 * spread * around.scale[0] / np.sqrt(n) + 1e-12).all()
+
+
+def test_samples_like_a_row_vary_without_spread(detector):
+    found = detector.sample_like(TABLE[:1], 20, spread=0.0, random_state=0)
+    assert found["height"].nunique() == 20
 
 
 def test_given_columns_are_held_and_the_others_follow(detector):
@@ -162,6 +257,100 @@ def test_points_given_cells_follow_the_exact_conditional():
     assert 1_000 < ess < 20 * n
 
 
+def twins():
+    """The oracle as member 0, and as member 1 the same with its columns in reverse."""
+    model = oracle()
+    parts = [Part("normal", 1, FLOOR, -np.inf, np.inf)] * 5
+    vae = assemble_vae(plain_codec(parts), 2, (), (), 2).double()
+    with torch.no_grad():
+        for both, one in zip(vae.parameters(), model.vae.parameters(), strict=True):
+            both[:] = one
+        vae.encoder.linear[1, :5] = model.vae.encoder.linear[0, :5].flip(0)
+        vae.decoder.linear[1, :, :5] = model.vae.decoder.linear[0, :, :5].flip(1)
+        bias = model.vae.decoder.layers[-1].bias
+        vae.decoder.layers[-1].bias[1, 0, :5] = bias[0, 0, :5].flip(0)
+    return model, vae
+
+
+LOC, SCALE = np.array([[1.0, -0.5], [-1.0, 1.0]]), 0.6
+
+
+def own_prior():
+    """A prior of one kernel for each member."""
+    loc = tensor(LOC[:, None])
+    return AggregatedPosterior(loc, torch.full_like(loc, SCALE))
+
+
+@pytest.mark.parametrize("member", [0, 1])
+def test_points_are_decoded_by_their_member(member):
+    model, vae = twins()
+    z = np.random.default_rng(0).normal(size=(2 * BLOCK + 7, 2))
+    wanted = (model.bias + z @ model.weights)[:, :: 1 - 2 * member]
+    assert_allclose(decode_points(vae, z, member), wanted)
+    assert_allclose(surface(vae, member)(z[:4])[0], wanted[:4])
+    assert decode_points(vae, z[:0], member).shape == (0, 5)
+
+
+@pytest.mark.parametrize("member", [0, 1])
+def test_samples_are_those_of_their_member(member):
+    (model, vae), n = twins(), 20_000
+    drawn = sample_prior(vae, own_prior(), n, member, np.random.default_rng(0))
+    drawn = drawn[:, :: 1 - 2 * member]
+    covariance = SCALE**2 * model.weights.T @ model.weights + model.sigma**2 * np.eye(5)
+    error = np.sqrt(np.diag(covariance) / n)
+    mean = model.bias + LOC[member] @ model.weights
+    assert (np.abs(drawn.mean(axis=0) - mean) < 4.5 * error).all()
+    assert_allclose(np.cov(drawn.T), covariance, atol=6.0 * covariance.max() / np.sqrt(n))
+
+
+@pytest.mark.parametrize("member", [0, 1])
+def test_points_given_cells_are_those_of_their_member(member):
+    """p(z given x_v) under a Normal prior of its own is exact for each member."""
+    (model, vae), n = twins(), 20_000
+    x, seen = model.sample(1, seed=4), np.array([True, True, False, False, False])
+    turned = slice(None, None, 1 - 2 * member)
+    cells, mask = (x * seen)[:, turned].copy(), seen[None, turned].astype(float)
+    batch = Batch(tensor(cells), tensor(mask), tensor(np.zeros((1, 5))))
+    rng = np.random.default_rng(0)
+    z, ess = points_given(vae, own_prior(), batch, n, member, rng)
+    weights, sigma = model.weights[:, seen], model.sigma
+    covariance = np.linalg.inv(weights @ weights.T / sigma**2 + np.eye(2) / SCALE**2)
+    pull = weights @ (x[0, seen] - model.bias[seen]) / sigma**2 + LOC[member] / SCALE**2
+    error = np.sqrt(np.diag(covariance) / min(n, ess))
+    assert (np.abs(z.mean(axis=0) - covariance @ pull) < 4.5 * error).all()
+    assert_allclose(np.cov(z.T), covariance, atol=6.0 * covariance.max() / np.sqrt(min(n, ess)))
+    assert len(z) == n
+    assert ess > 2 * n
+
+
+@pytest.mark.parametrize("member", [0, 1])
+def test_half_of_the_points_proposed_come_from_the_posterior_of_their_member(member):
+    """Where the whole row is seen that posterior is exact, so its half of 2,000 counts in full."""
+    model, vae = twins()
+    for x in model.sample(3, seed=4):
+        batch = batch_of(x[None, :: 1 - 2 * member].copy())
+        _, ess = points_given(vae, vae.prior, batch, 100, member, np.random.default_rng(0))
+        assert ess > 900
+
+
+def test_reconstructions_are_the_mean_of_all_members():
+    (model, vae), noise = twins(), draw_noise(16, 2, seed_sequence(0))
+    x = model.sample(4, seed=5)
+    each = [reconstruction(model.vae, batch_of(rows), noise) for rows in (x, x[:, ::-1].copy())]
+    both = reconstruction(vae, batch_of(x), noise)
+    assert_allclose(both, (each[0] + each[1][:, ::-1]) / 2.0)
+
+
+def test_most_draws_count_when_what_is_hidden_was_filled_in():
+    """Without filling in, posteriors of hidden cells lie where few draws have weight."""
+    model, x = oracle(), oracle().sample(200, seed=2)
+    for n_seen in (2, 3, 4):
+        visible = tensor(np.tile((np.arange(5) < n_seen).astype(float), (200, 1)))
+        noise = draw_noise(256, 2, seed_sequence(0))
+        weights = conditional(model.vae, batch_of(x), visible, noise).weights
+        assert (1.0 / (weights**2).sum(axis=0) > 120.0).all()
+
+
 def test_the_surface_pulls_back_by_the_jacobian():
     model = oracle()
     z = np.random.default_rng(0).normal(size=(4, 2))
@@ -188,6 +377,10 @@ def test_prior_can_be_named(detector):
         (lambda d: d.add_direction(" ", TABLE[:9], TABLE[9:]), ImprobableError, "must be text"),
         (lambda d: d.sample_like(TABLE[:1], 0), ImprobableError, "1 or more"),
         (lambda d: d.sample_like(TABLE[:1], 1, spread=-1.0), ImprobableError, "spread"),
+        (lambda d: d.sample_like(TABLE[:1], 1, spread=np.inf), ImprobableError, "spread"),
+        (lambda d: d.sample_like(TABLE[:1], 1, spread=np.nan), ImprobableError, "spread"),
+        (lambda d: d.sample_like(TABLE[:2], 1), DataError, "One row is wanted, got 2"),
+        (lambda d: d.decode(np.zeros((1, 99))), DataError, "finite numbers a point"),
         (lambda d: d.sample(1, given={"nope": 1}), SchemaError, "No modeled column"),
         (lambda d: d.sample(1, given={}), DataError, "given must name"),
         (lambda d: d.sample(1, prior="flat"), ImprobableError, "prior must be"),

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from improbable.cli.console import counted
 from improbable.data import pictures
 from improbable.data.files import read_table
 from improbable.data.images import FEWEST, ImageCodec
@@ -58,7 +59,9 @@ class Album:
     def whole(self, size: tuple[int, int] | None) -> Images:
         """All images, to fit on."""
         if len(self) < FEWEST:
-            raise DataError(f"{len(self)} images are too few to fit. Pass a folder of more.")
+            verb = "is" if len(self) == 1 else "are"
+            few = f"{counted(len(self), 'image')} {verb} too few to fit."
+            raise DataError(f"{few} Pass a folder of more.")
         if self.array is None:
             return read_images(self.folder, size)
         if size is not None:
@@ -84,10 +87,10 @@ class Album:
         if picture.ndim == 2:
             picture = np.repeat(picture[..., None], 3 if channels == 3 else 1, axis=2)
         if picture.shape != (height, width, channels):
-            found = "{} x {} with {}".format(*picture.shape)
+            found = f"{picture.shape[0]} x {picture.shape[1]}"
             raise DataError(
-                f"{name} is {found} channels, the model learned from images of {height} x {width} "
-                f"with {channels}. Resize or convert it."
+                f"{name} is {found} with {counted(picture.shape[2], 'channel')}, the model "
+                f"learned from images of {height} x {width} with {channels}. Resize or convert it."
             )
         return picture
 
@@ -262,8 +265,10 @@ def _known(path: str, places: Any) -> dict[str, Any]:
             )
         table = table.drop_columns([IMAGE]).take(index)
     elif table.num_rows != len(places):
+        verb = "is" if len(places) == 1 else "are"
+        there = f"there {verb} {counted(len(places), 'image')}"
         raise DataError(
-            f"{path} has {table.num_rows:,} rows, there are {len(places):,} images. "
+            f"{path} has {counted(table.num_rows, 'row')}, {there}. "
             "Give one for each, or a column image with their names."
         )
     return dict(zip(table.column_names, table.itercolumns(), strict=True))

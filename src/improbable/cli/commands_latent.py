@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from improbable.cli.console import print_either, report, rows_bar
+from improbable.cli.console import counted, print_either, report, rows_bar
 from improbable.cli.options import (
     DEFAULT_BATCH_ROWS,
     About,
@@ -13,9 +13,12 @@ from improbable.cli.options import (
     Centers,
     ClusterCount,
     DivergenceName,
+    Hierarchy,
     Input,
     InputFormat,
     Json,
+    Linkage,
+    Merges,
     ModelFile,
     OptionalInput,
     Output,
@@ -69,7 +72,7 @@ def decode(
     else:
         points = read_points(input, size, format)
     n = write_decoded(detector, points, output, format=output_format, draw=draw, random_state=seed)
-    report(f"{n:,} points decoded", {"rows": n, "output": output}, json=json)
+    report(f"{counted(n, 'point')} decoded", {"rows": n, "output": output}, json=json)
 
 
 def traverse(
@@ -104,7 +107,7 @@ def traverse(
     start = find_places(detector.model_, source, None if z else [row], z).only
     points = algebra.traverse(start, dim, wanted)
     n = write_decoded(detector, points, output, format=output_format)
-    report(f"{n:,} rows along dimension {dim}", {"rows": n, "output": output}, json=json)
+    report(f"{counted(n, 'row')} along dimension {dim}", {"rows": n, "output": output}, json=json)
 
 
 def interpolate(
@@ -140,7 +143,7 @@ def interpolate(
     check_rows_output(output, output_format, detector.model_.codec)
     ends = find_ends(detector.model_, input_file(input, format, array), first, last, z)
     write_between(detector, ends, n, path, output, format=output_format)
-    report(f"{n:,} rows on a {path} path", {"rows": n, "output": output}, json=json)
+    report(f"{counted(n, 'row')} on a {path} path", {"rows": n, "output": output}, json=json)
 
 
 def steer(
@@ -182,7 +185,7 @@ def steer(
     with rows_bar("encoding", shown=progress) as moved:
         places = find_places(detector.model_, source, row, z, moved)
     n = write_steered(detector, places, direction, amounts, output, format=output_format)
-    report(f"{n:,} rows steered", {"rows": n, "output": output}, json=json)
+    report(f"{counted(n, 'row')} steered", {"rows": n, "output": output}, json=json)
 
 
 def latent(
@@ -221,6 +224,9 @@ def cluster(
     output: Output = "-",
     centers: Centers = None,
     divergence: DivergenceName = "kl",
+    hierarchy: Hierarchy = False,
+    linkage: Linkage = None,
+    merges: Merges = None,
     seed: Seed = 0,
     prefix: Prefix = "",
     format: InputFormat = None,
@@ -235,21 +241,25 @@ def cluster(
 
     Keeps the input's columns and adds cluster, responsibility (the probability of the cluster)
     and divergence (from its center, in nats). Says how large each cluster is, and which row
-    lies nearest to its center.
+    lies nearest to its center. --hierarchy, for up to 5,000 rows, merges the two nearest groups
+    again and again instead, by Jeffreys divergence.
     """
     from improbable.cli import parsing
     from improbable.cli.destinations import check_output
     from improbable.cli.grouping import Grouping, cluster_lines
     from improbable.cli.inputs import InputFile, open_feed
+    from improbable.cli.merging import checked_linkage
     from improbable.cli.outputs import check_rows_output
     from improbable.persistence import load
 
     check_output(output, output_format)
+    count = parsing.counts(clusters)
+    tree = checked_linkage(linkage, merges, count, divergence, hierarchy=hierarchy)
     detector = load(model)
     if centers is not None:
         check_rows_output(centers, None, detector.model_.codec)
-    grouping = Grouping(detector, parsing.counts(clusters), divergence, seed, prefix)
-    source = InputFile(input, format, array, labels, batch_rows)
-    feed = open_feed(source, detector.model_.codec)
-    record = grouping.run(feed, output, centers, format=output_format, shown=progress)
+    grouping = Grouping(detector, count, divergence, seed, prefix, tree)
+    feed = open_feed(InputFile(input, format, array, labels, batch_rows), detector.model_.codec)
+    extras = {"centers": centers, "merges": merges}
+    record = grouping.run(feed, output, **extras, format=output_format, shown=progress)
     report("\n".join(cluster_lines(record)), record, json=json)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from improbable.cli.console import print_record, report, rows_bar
+from improbable.cli.console import counted, print_record, report, rows_bar
 from improbable.cli.options import (
     DEFAULT_BATCH_ROWS,
     About,
@@ -65,7 +65,7 @@ def build(
         index = build_index(fitted, source, id, keep, moved)
     index.save(output)
     record = {"items": len(index), "latent_dim": index.latent_dim, "output": output}
-    report(f"{len(index):,} items indexed", record, json=json)
+    report(f"{counted(len(index), 'item')} indexed", record, json=json)
 
 
 def add(
@@ -100,7 +100,7 @@ def add(
     after.save(target)
     added = len(after) - len(before)
     record = {"added": added, "items": len(after), "output": target}
-    report(f"{added:,} items added, {len(after):,} in all", record, json=json)
+    report(f"{counted(added, 'item')} added, {len(after):,} in all", record, json=json)
 
 
 def remove(
@@ -126,7 +126,7 @@ def remove(
     after.save(target)
     removed = len(before) - len(after)
     record = {"removed": removed, "items": len(after), "output": target}
-    report(f"{removed:,} items removed, {len(after):,} in all", record, json=json)
+    report(f"{counted(removed, 'item')} removed, {len(after):,} in all", record, json=json)
 
 
 def search(
@@ -167,7 +167,7 @@ def search(
         found.save(output, output_format)
         n = len(found.names)
         record = {"queries": n, "rows": found.table.num_rows, "output": output}
-        report(f"{n:,} queries answered", record, json=json)
+        report(f"{counted(n, 'query', 'queries')} answered", record, json=json)
     elif json:
         for record in found.records:
             print_record(record)

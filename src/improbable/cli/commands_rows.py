@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from improbable.cli.console import report, rows_bar
+from improbable.cli.console import counted, report, rows_bar
 from improbable.cli.options import (
     DEFAULT_BATCH_ROWS,
     About,
@@ -13,9 +13,12 @@ from improbable.cli.options import (
     Array,
     BatchRows,
     Fdr,
+    Given,
     Input,
     InputFormat,
     Json,
+    Like,
+    LikeRow,
     ModelFile,
     Output,
     OutputFormat,
@@ -24,6 +27,7 @@ from improbable.cli.options import (
     RowsOutput,
     Seed,
     Shown,
+    Spread,
     Tail,
 )
 
@@ -65,7 +69,7 @@ def score(
     scoring = Scoring(fitted, question, prefix)
     rows, flagged = scoring.run(feed, output, format=output_format, shown=progress)
     speed = round(rows / (time.perf_counter() - started))
-    line = f"{rows:,} rows, {flagged:,} flagged at {question}, {speed:,} rows/s"
+    line = f"{counted(rows, 'row')}, {flagged:,} flagged at {question}, {speed:,} rows/s"
     record = {"rows": rows, "flagged": flagged, "alpha": alpha, "fdr": fdr, "output": output}
     report(line, {**record, "rows_per_second": speed}, json=json)
 
@@ -96,7 +100,7 @@ def reconstruct(
     feed = open_feed(source, fitted.codec)
     with rows_bar("reconstructing", shown=progress) as moved:
         rows = reconstruct_file(fitted, feed, output, format=output_format, moved=moved)
-    report(f"{rows:,} rows reconstructed", {"rows": rows, "output": output}, json=json)
+    report(f"{counted(rows, 'row')} reconstructed", {"rows": rows, "output": output}, json=json)
 
 
 def impute(
@@ -125,7 +129,7 @@ def impute(
     feed = open_feed(source, fitted.codec)
     with rows_bar("imputing", shown=progress) as moved:
         rows = impute_file(fitted, feed, output, format=output_format, moved=moved)
-    report(f"{rows:,} rows imputed", {"rows": rows, "output": output}, json=json)
+    report(f"{counted(rows, 'row')} imputed", {"rows": rows, "output": output}, json=json)
 
 
 def sample(
@@ -134,28 +138,38 @@ def sample(
     output: RowsOutput = "-",
     seed: Seed = 0,
     prior: Prior = None,
-    given: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--given", metavar="COLUMN=VALUE", help="Hold a column at a value; repeatable."
-        ),
-    ] = None,
+    given: Given = None,
+    like: Like = None,
+    row: LikeRow = None,
+    spread: Spread = None,
+    format: InputFormat = None,
+    array: Array = None,
     output_format: OutputFormat = None,
     json: Json = False,
 ) -> None:
     """Write new rows or images, drawn from the model.
 
     Columns held by --given set the terms for the others: --given sex=F --given city=boulder.
+    Or give a row to vary: --like new.csv --row 17.
     """
-    from improbable.cli.decoding import in_arrow
-    from improbable.cli.filling import sample_file
+    from improbable.cli.decoding import in_arrow, write_like
+    from improbable.cli.filling import check_like, sample_file
+    from improbable.cli.inputs import InputFile
     from improbable.cli.outputs import check_rows_output
+    from improbable.cli.places import find_row
     from improbable.persistence import load
 
+    own = {"--row": row, "--spread": spread, "--format": format, "--array": array}
+    check_like(like, own, {"--given": given, "--prior": prior})
     detector = in_arrow(load(model))
     check_rows_output(output, output_format, detector.model_.codec)
-    held = tuple(given or ())
-    sample_file(
-        detector, n, output, format=output_format, prior=prior, given=held, random_state=seed
-    )
-    report(f"{n:,} rows sampled", {"rows": n, "output": output}, json=json)
+    if like is None:
+        held = tuple(given or ())
+        sample_file(
+            detector, n, output, format=output_format, prior=prior, given=held, random_state=seed
+        )
+    else:
+        around = find_row(detector.model_, InputFile(like, format, array), row or 0)
+        wide = 1.0 if spread is None else spread
+        write_like(detector, around, n, output, format=output_format, spread=wide, seed=seed)
+    report(f"{counted(n, 'row')} sampled", {"rows": n, "output": output}, json=json)

@@ -15,6 +15,7 @@ from improbable.errors import ImprobableError, ImprobableWarning
 
 WIDEST_CELL = 48
 _OPTIONS = {
+    r"n_clusters is": "--clusters is",
     r"leave tail=False": "leave out --tail",
     r"tail=True": "--tail",
     r"columns=\{'(.+?)': '?([^'}]+)'?\}": r"--kind \1=\2",
@@ -170,6 +171,11 @@ def aligned(rows: Iterable[Sequence[str]], *, numbers: Sequence[int] = ()) -> li
 def _short(text: str) -> str:
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return shown if len(shown) <= WIDEST_CELL else shown[: WIDEST_CELL - 1] + "…"
+
+
+def counted(n: int, noun: str, plural: str = "") -> str:
+    """So many things, as in "1 row" and "1,200 rows"."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
 def number(value: float | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from improbable import randomness
 from improbable.cli.album import BATCH_ENTRIES
 from improbable.cli.outputs import open_rows, write_whole
 from improbable.cli.places import Places, identifiers
@@ -18,6 +19,7 @@ from improbable.detector import VAEDetector
 from improbable.errors import DataError
 from improbable.latent import algebra
 from improbable.latent.algebra import Direction
+from improbable.latent.gaussians import Posterior
 
 
 def in_arrow(detector: VAEDetector) -> VAEDetector:
@@ -38,7 +40,7 @@ def write_decoded(
     format: str | None = None,
     carried: pa.Table | None = None,
     draw: bool = False,
-    random_state: int = 0,
+    random_state: int | np.random.Generator = 0,
 ) -> int:
     """Write what points decode to; how many there were.
 
@@ -50,7 +52,7 @@ def write_decoded(
         Where to.
     carried : pyarrow.Table, optional
         Identifiers, a row for each point.
-    draw, random_state : bool, int
+    draw, random_state : bool, int or Generator
         As for `VAEDetector.decode`.
     """
     arrow, rng = in_arrow(detector), np.random.default_rng(random_state)
@@ -63,6 +65,32 @@ def write_decoded(
             piece = z[start : start + step]
             write(_decoded(arrow, piece, some, draw=draw, random_state=rng))
     return len(z)
+
+
+def write_like(
+    detector: VAEDetector,
+    around: Posterior,
+    n: int,
+    output: str,
+    *,
+    spread: float,
+    seed: int,
+    format: str | None,
+) -> None:
+    """Write `n` new rows around the one of a posterior, as `VAEDetector.sample_like` draws them.
+
+    Raises
+    ------
+    DataError
+        If `spread` is below 0 or not finite.
+    """
+    if not np.isfinite(spread) or spread < 0.0:
+        text = f"--spread {spread:g} is no number of 0 or more."
+        raise DataError(f"{text} Give one, as in --spread 0.5.")
+    rng = randomness.numpy_generator(randomness.seed_sequence(seed))
+    noise = rng.standard_normal((n, around.loc.shape[1]))
+    z = around.loc + spread * around.scale * noise
+    write_decoded(detector, z, output, format=format, draw=True, random_state=rng)
 
 
 def write_between(

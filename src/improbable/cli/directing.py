@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from improbable.cli.console import aligned, number
+from improbable.cli.console import aligned, counted, number
 from improbable.cli.decoding import known_direction
 from improbable.cli.inputs import InputFile, open_feed
 from improbable.cli.labels import KNOWN, check_column, matching
@@ -51,7 +51,7 @@ class Groups:
         for option, rows in (("--with", ahead), ("--without", behind)):
             if rows.sum() < FEWEST:
                 raise DataError(
-                    f"{option} picks {rows.sum()} rows by {self.column}, which holds "
+                    f"{option} picks {counted(rows.sum(), 'row')} by {self.column}, which holds "
                     f"{', '.join(values)}. Name values of {FEWEST} rows or more."
                 )
         if (ahead & behind).any():

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.cli.console import aligned
+from improbable.cli.console import aligned, counted
 from improbable.cli.inputs import Feed
 from improbable.cli.labels import KNOWN, Labels, check_column
 from improbable.data.parts import Bools, Floats
@@ -130,7 +130,8 @@ def _reliability(judged: Judged, alpha: float, n_held_out: int) -> dict[str, flo
 
 def evaluation_lines(record: dict[str, Any]) -> list[str]:
     """An evaluation as a person reads it."""
-    count = f"{record['rows']:,}  ({record['normal']:,} normal, {record['anomalies']:,} anomalies"
+    odd = counted(record["anomalies"], "anomaly", "anomalies")
+    count = f"{record['rows']:,}  ({record['normal']:,} normal, {odd}"
     blank = f", {record['unlabeled']:,} more without a label" if record["unlabeled"] else ""
     precision = record["precision"]
     chance = record["anomalies"] / record["rows"]
@@ -143,7 +144,7 @@ def evaluation_lines(record: dict[str, Any]) -> list[str]:
             f"{Estimate(**record['average_precision'])}; {chance:.4f} by chance",
         ),
         ("detection rate", f"{record['detection_rate']:.1%} at alpha {record['alpha']:g}"),
-        ("precision", f"{hits} of {record['flagged']:,} flagged rows"),
+        ("precision", f"{hits} of {counted(record['flagged'], 'flagged row')}"),
     ]
     head = ("alpha", "normal rows with p <= alpha", "allowed", "allowed with chance")
     table = [head, *map(_reliability_line, record["reliability"])]

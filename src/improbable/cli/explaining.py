@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from improbable import results
 from improbable.cli.album import IMAGE, as_batch
-from improbable.cli.console import aligned, number
+from improbable.cli.console import aligned, counted, number
 from improbable.cli.destinations import check_destination, check_output
 from improbable.cli.inputs import Feed
 from improbable.cli.outputs import open_arrays, replacing, write_array
@@ -53,9 +53,8 @@ def pick_rows(feed: Feed, wanted: Sequence[int]) -> Picked:
             break
     absent = [n for n in wanted if n not in found]
     if absent:
-        raise DataError(
-            f"There is no row {absent[0]}: the file has {feed.n_rows:,} rows, counted from 0."
-        )
+        there = counted(feed.n_rows, "row")
+        raise DataError(f"There is no row {absent[0]}: the file has {there}, counted from 0.")
     return Picked(_joined(feed, [found[n] for n in wanted]), list(wanted))
 
 
@@ -201,7 +200,7 @@ def explanation_lines(record: dict[str, Any], most: int) -> list[str]:
     columns = record["columns"][:most]
     lines = [head, *aligned([HEAD, *map(_line, columns)], numbers=(1, 2, 4, 5))]
     left = len(record["columns"]) - len(columns)
-    return [*lines, f"and {left} more columns, less surprising"] if left else lines
+    return [*lines, f"and {counted(left, 'more column')}, less surprising"] if left else lines
 
 
 def _line(cell: dict[str, Any]) -> tuple[str, ...]:

@@ -94,6 +94,26 @@ def sample_file(
     write_whole(output, codec, found, format=format)
 
 
+def check_like(like: str | None, own: dict[str, Any], others: dict[str, Any]) -> None:
+    """Refuse options of --like without it, and beside it those of the whole model.
+
+    Parameters
+    ----------
+    like : str, optional
+        File whose row is to be varied.
+    own, others : mapping of str to value
+        Options and what was said, None or nothing if they were not.
+    """
+    if like is None:
+        for option in (name for name, value in own.items() if value is not None):
+            raise DataError(f"{option} is for --like. Name a file, as in --like new.csv.")
+        return
+    for option in (name for name, value in others.items() if value):
+        raise DataError(
+            f"--like draws around one row, {option} from the whole model. Leave one of them out."
+        )
+
+
 def _check_held(held: dict[str, str], codec: Codec) -> None:
     """Refuse text that columns of numbers or times cannot hold."""
     for column in tabular(codec).modeled if held else ():

@@ -7,16 +7,18 @@ import numpy as np
 import pyarrow as pa
 
 from improbable.cli.album import IMAGE
-from improbable.cli.console import aligned, number, rows_bar
+from improbable.cli.console import aligned, counted, number, rows_bar
 from improbable.cli.decoding import write_decoded
 from improbable.cli.feed import TEXT_FORMATS
 from improbable.cli.inputs import Feed
 from improbable.cli.labels import check_new_columns
+from improbable.cli.merging import check_tree_rows, write_merges
 from improbable.cli.places import encode
 from improbable.cli.retyping import Retyping
 from improbable.data.files import Spill, format_of, open_writer, spill
 from improbable.detector import VAEDetector
-from improbable.latent.clusters import Clusters, cluster
+from improbable.latent.clusters import Clusters, cluster, hierarchy
+from improbable.latent.gaussians import Posterior
 
 RESULT = ("cluster", "responsibility", "divergence")
 
@@ -34,6 +36,8 @@ class Grouping:
         As for `improbable.latent.clusters.cluster`.
     prefix : str
         Put before the names of the new columns.
+    linkage : str, optional
+        Of a hierarchy, instead of k-means.
     """
 
     detector: VAEDetector
@@ -41,6 +45,7 @@ class Grouping:
     divergence: str
     random_state: int
     prefix: str = ""
+    linkage: str | None = None
 
     @property
     def added(self) -> list[str]:
@@ -51,8 +56,9 @@ class Grouping:
         self,
         feed: Feed,
         output: str,
-        centers: str | None,
         *,
+        centers: str | None,
+        merges: str | None,
         format: str | None,
         shown: bool | None,
     ) -> dict[str, Any]:
@@ -65,21 +71,27 @@ class Grouping:
         with spill(feed.schema) as kept, rows_bar("encoding", shown=shown) as moved:
 
             def see(batch: pa.RecordBatch) -> None:
+                if self.linkage is not None:
+                    check_tree_rows(feed.n_rows)
                 retyping.see(batch)
                 kept.write(batch)
                 names.extend(batch.column(IMAGE).to_pylist() if feed.names else [])
 
             posterior = encode(model, feed, see, moved)
-            found = cluster(
-                posterior,
-                self.counts,
-                divergence=self.divergence,
-                random_state=self.random_state,
-            )
+            found = self._grouped(posterior)
             self._write(found, kept, retyping, output, format=format)
         if centers is not None:
             write_decoded(self.detector, found.loc, centers)
+        if merges is not None:
+            write_merges(found, merges)
         return {"rows": len(posterior), "clusters": _groups(found, names), "output": output}
+
+    def _grouped(self, rows: Posterior) -> Clusters:
+        if self.linkage is not None and isinstance(self.counts, int):
+            check_tree_rows(len(rows), whole=True)
+            return hierarchy(rows, self.counts, self.linkage)
+        seed = self.random_state
+        return cluster(rows, self.counts, divergence=self.divergence, random_state=seed)
 
     def _write(
         self, found: Clusters, kept: Spill, retyping: Retyping, output: str, *, format: str | None
@@ -113,7 +125,10 @@ def latent_lines(record: dict[str, Any]) -> list[str]:
     """Latent dimensions as a person reads them."""
     names = list(record["dims"][0])
     rows = [[str(dim["dim"]), *(number(dim[n]) for n in names[1:])] for dim in record["dims"]]
-    total = f"{record['active']} of {len(rows)} dimensions active over {record['rows']:,} rows"
+    total = (
+        f"{record['active']} of {counted(len(rows), 'dimension')} active "
+        f"over {counted(record['rows'], 'row')}"
+    )
     return [*aligned([names, *rows], numbers=range(len(names))), total]
 
 
@@ -130,5 +145,5 @@ def cluster_lines(record: dict[str, Any]) -> list[str]:
         )
         for group in record["clusters"]
     ]
-    total = f"{record['rows']:,} rows in {len(rows)} cluster{'s' * (len(rows) != 1)}"
+    total = f"{counted(record['rows'], 'row')} in {counted(len(rows), 'cluster')}"
     return [*aligned([head, *rows], numbers=(0, 1, 2, 4)), total]

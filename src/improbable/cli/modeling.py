@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from improbable.calibration import smallest_p
-from improbable.cli.console import aligned, number
+from improbable.cli.console import aligned, counted, number
 from improbable.cli.destinations import check_destination
 from improbable.cli.inputs import InputFile
 from improbable.cli.training_data import Choice, read_training
@@ -57,8 +57,8 @@ def fit_lines(record: dict[str, Any]) -> list[str]:
     """A fit as a person reads it."""
     facts = [
         *(_table_facts(record) if "columns" in record else _image_facts(record)),
-        ("held out", f"{record['held_out_rows']:,} rows, p-values {_down_to(record)}"),
-        ("training", f"{record['message']} ({record['steps']} steps)"),
+        ("held out", f"{counted(record['held_out_rows'], 'row')}, p-values {_down_to(record)}"),
+        ("training", f"{record['message']} ({counted(record['steps'], 'step')})"),
         ("time", f"{record['seconds']:.1f} s"),
         ("saved to", record["model"]),
     ]
@@ -83,7 +83,7 @@ def _image_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _sides(shape: Sequence[int]) -> str:
     channels, height, width = shape
-    return f"{height} x {width}, {channels} channel{'s' * (channels != 1)}"
+    return f"{height} x {width}, {counted(channels, 'channel')}"
 
 
 def _down_to(record: dict[str, Any]) -> str:
@@ -104,13 +104,17 @@ def inspection_lines(header: dict[str, Any]) -> list[str]:
     elbo = number(max(history["held_out_elbo"], default=None))
     created = [("created", str(header["created"]))] if "created" in header else []
     is_table = "columns" in schema
-    rows = f"{schema['n_rows']:,} rows from {schema['library']}" if is_table else _pixels(schema)
+    rows = (
+        f"{counted(schema['n_rows'], 'row')} from {schema['library']}"
+        if is_table
+        else _pixels(schema)
+    )
     facts = [
         ("format", str(header["format"])),
         ("versions", versions),
         *created,
         ("trained on", rows),
-        ("held out", f"{calibration['n']:,} rows for p-values"),
+        ("held out", f"{counted(calibration['n'], 'row')} for p-values"),
         ("training", f"{history['message']}; held-out ELBO {elbo} nats"),
         ("settings", ", ".join(_settings(header["config"]))),
         ("directions", ", ".join(sorted(header.get("directions", {}))) or "none"),

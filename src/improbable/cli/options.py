@@ -100,6 +100,26 @@ Points = Annotated[
     list[str] | None,
     typer.Option("--z", metavar="A,B,...", help="Point in latent space; repeatable."),
 ]
+Given = Annotated[
+    list[str] | None,
+    typer.Option("--given", metavar="COLUMN=VALUE", help="Hold a column at a value; repeatable."),
+]
+Like = Annotated[
+    str | None,
+    typer.Option("--like", metavar="INPUT", help="Draw around a row of this table, or an image."),
+]
+LikeRow = Annotated[
+    int | None,
+    typer.Option("--row", min=0, metavar="N", help="For --like: its row, from 0; 0 if absent."),
+]
+Spread = Annotated[
+    float | None,
+    typer.Option(
+        "--spread",
+        metavar="X",
+        help="For --like: times the posterior's scale; 0 stays at its mean, 1 if absent.",
+    ),
+]
 SomeRows = Annotated[
     list[int] | None,
     typer.Option("--row", min=0, metavar="N", help="Row by number, counted from 0; repeatable."),
@@ -146,6 +166,24 @@ ClusterCount = Annotated[
 ]
 Centers = Annotated[
     str | None, typer.Option("--centers", metavar="FILE", help="Where the centers go, decoded.")
+]
+Hierarchy = Annotated[
+    bool,
+    typer.Option("--hierarchy", help="Merge the nearest again and again, and cut at --clusters."),
+]
+Linkage = Annotated[
+    str | None,
+    typer.Option(
+        "--linkage",
+        metavar="NAME",
+        help="For --hierarchy: average, complete or single; average if absent.",
+    ),
+]
+Merges = Annotated[
+    str | None,
+    typer.Option(
+        "--merges", metavar="FILE", help="For --hierarchy: where the tree goes, a line a merge."
+    ),
 ]
 DivergenceName = Annotated[
     str, typer.Option("--divergence", help="kl, of row to center, or reverse_kl.")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from improbable.cli.console import counted
 from improbable.errors import DataError
 
 _RANGE = re.compile(r"(?P<low>.*?)\.\.(?P<high>.*)", re.DOTALL)
@@ -29,8 +30,8 @@ def points(texts: Sequence[str], size: int) -> list[list[float]]:
         if len(point) != size:
             example = ",".join(["0"] * size)
             raise DataError(
-                f"--z {text} has {len(point)} numbers, the latent space {size} dimensions. "
-                f"Write it as in --z {example}."
+                f"--z {text} has {counted(len(point), 'number')}, the latent space "
+                f"{counted(size, 'dimension')}. Write it as in --z {example}."
             )
     return found
 

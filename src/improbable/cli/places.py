@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from improbable.cli import parsing
 from improbable.cli.album import IMAGE, as_batch
+from improbable.cli.console import counted
 from improbable.cli.explaining import pick_rows
 from improbable.cli.feed import columns_of
 from improbable.cli.inputs import Feed, InputFile, open_feed
@@ -109,6 +110,18 @@ def find_places(
     return Places(found, _names(feed, table, picked.places), table)
 
 
+def find_row(model: Model, input: InputFile, row: int) -> Posterior:
+    """Posterior of one row of INPUT.
+
+    Raises
+    ------
+    DataError
+        If there is no such row.
+    """
+    feed = open_feed(input, model.codec)
+    return _posterior(model, feed.frame(pick_rows(feed, [row]).rows), 1)
+
+
 def typed_places(
     latent_dim: int, input: InputFile | None, rows: Sequence[int] | None, z: Sequence[str] | None
 ) -> Places:
@@ -204,9 +217,10 @@ def read_points(path: str, latent_dim: int, format: str | None) -> Floats:
 def _checked(path: str, points: Any, latent_dim: int) -> Floats:
     numeric = points.dtype.kind in "biuf" and points.ndim == 2
     if not numeric or points.shape[1] != latent_dim or not np.isfinite(points).all():
+        where = f"columns z_0 to z_{latent_dim - 1}" if latent_dim > 1 else "a column z_0"
         raise DataError(
-            f"{path} holds no points: a row must be {latent_dim} finite numbers, in columns "
-            f"z_0 to z_{latent_dim - 1} or in no others. Pass such a file, or --z."
+            f"{path} holds no points: a row must be {counted(latent_dim, 'finite number')}, in "
+            f"{where} or in no others. Pass such a file, or --z."
         )
     found: Floats = points.astype(np.float64)
     return found

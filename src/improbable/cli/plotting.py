@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from improbable.cli.console import counted
 from improbable.cli.destinations import check_destination
 from improbable.cli.inputs import InputFile, open_feed
 from improbable.cli.options import DEFAULT_BATCH_ROWS
@@ -124,7 +125,9 @@ def one_image(detector: VAEDetector, path: str, array: str | None, row: int) -> 
     """One image by number, shape (1, height, width[, channels])."""
     images = _images(detector, path, array)
     if row >= len(images):
-        raise DataError(f"There is no image {row}: there are {len(images)}, counted from 0.")
+        raise DataError(
+            f"There is no image {row}: {path} has {counted(len(images), 'image')}, counted from 0."
+        )
     return images[row : row + 1]
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from improbable.cli import parsing
 from improbable.cli.album import as_batch
-from improbable.cli.console import aligned, number
+from improbable.cli.console import aligned, counted, number
 from improbable.cli.feed import cast_first
 from improbable.cli.inputs import Feed, InputFile, open_feed
 from improbable.cli.labels import KNOWN, check_column, listed
@@ -117,7 +117,7 @@ def check_space(index: LatentIndex, model: Model) -> None:
     """
     if model.vae.latent_dim != index.latent_dim:
         raise DataError(
-            f"The model has {model.vae.latent_dim} latent dimensions, the index "
+            f"The model has {counted(model.vae.latent_dim, 'latent dimension')}, the index "
             f"{index.latent_dim}. Pass the model that it was built with."
         )
 
