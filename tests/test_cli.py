@@ -14,7 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.decomposition import PCA
 from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.neighbors import NearestNeighbors
 from typer.testing import CliRunner
 
 from improbable import load, training
@@ -103,6 +105,11 @@ def home(tmp_path_factory):
 @pytest.fixture
 def model(home):
     return home / "m.safetensors"
+
+
+@pytest.fixture
+def normal(home):
+    return home / "train.csv"
 
 
 @pytest.fixture
@@ -608,6 +615,66 @@ def test_evaluate_as_a_person_reads_it(edited, model):
     assert (
         lines[6].split() == "alpha normal rows with p <= alpha allowed allowed with chance".split()
     )
+
+
+def test_evaluate_beside_baselines(new, normal, model):
+    args = ["-m", model, "--label", "label", "--alpha", "0.05", "--compare"]
+    record = json.loads(run("evaluate", new, *args, normal, "--json", "--batch-rows", 7)[0])
+    detector, labels = load(model), read_table(new)["label"].to_numpy()
+    codec = detector.model_.codec
+    learned, rows = (codec.transform(read_table(path)).values for path in (normal, new))
+    distance = NearestNeighbors(n_neighbors=5).fit(learned).kneighbors(rows)[0][:, -1]
+    found = record["baselines"]["nearest neighbors (k = 5)"]
+    assert found["roc_auc"]["value"] == pytest.approx(roc_auc_score(labels, distance))
+    expected = average_precision_score(labels, distance)
+    assert found["average_precision"]["value"] == pytest.approx(expected)
+    centered = PCA(0.95, svd_solver="full").fit(learned)
+    left = ((rows - centered.inverse_transform(centered.transform(rows))) ** 2).sum(axis=1)
+    found = record["baselines"]["PCA (95 % of the variance)"]
+    assert found["roc_auc"]["value"] == pytest.approx(roc_auc_score(labels, left))
+    forest = record["baselines"]["isolation forest"]["roc_auc"]["value"]
+    assert forest > 0.5
+    out, _ = run("evaluate", new, *args, normal)
+    assert "this model" in out
+    assert "isolation forest" in out
+
+
+def test_baselines_learn_from_normal_rows_where_there_are_labels(new, model, tmp_path):
+    args = ["-m", model, "--label", "label", "--alpha", "0.05", "--json", "--compare"]
+    rows = pd.read_csv(new)
+    rows[rows["label"] == 0].to_csv(tmp_path / "clean.csv", index=False)
+    whole, clean = (
+        json.loads(run("evaluate", new, *args, path)[0])["baselines"]
+        for path in (new, tmp_path / "clean.csv")
+    )
+    assert whole == clean
+
+
+def test_baselines_need_rows(new, model, tmp_path):
+    pd.read_csv(new).head(12).to_csv(tmp_path / "few.csv", index=False)
+    args = ["-m", model, "--label", "label", "--alpha", "0.05"]
+    error = fails("evaluate", new, *args, "--compare", tmp_path / "few.csv")
+    assert "has 4 normal rows, the baselines need 20 or more" in error
+
+
+@pytest.mark.parametrize(
+    ("theirs", "words"),
+    [
+        ((0.5, 0.4, 0.65), "No baseline has a higher average precision."),
+        (
+            (0.7, 0.5, 0.8),
+            "By average precision forest wins, though the intervals overlap: 0.7000",
+        ),
+        ((0.9, 0.8, 1.0), "By average precision forest wins, clearly: 0.9000 against 0.6000."),
+    ],
+)
+def test_it_says_when_a_baseline_wins(theirs, words):
+    def rated(value, lower, upper):
+        estimate = {"value": value, "lower": lower, "upper": upper}
+        return {"roc_auc": estimate, "average_precision": estimate}
+
+    record = {**rated(0.6, 0.5, 0.7), "baselines": {"forest": rated(*theirs)}}
+    assert evaluation.comparison_lines(record)[-1].startswith(words)
 
 
 def test_rows_without_a_label_are_left_out(edited, model):

@@ -138,7 +138,7 @@ def test_missing_and_extreme_pixels_are_masked_and_told():
     assert np.isfinite(rows.values).all()
     notes = codec.remarks(rows, codec.read(images))
     assert notes[0] == "3 pixels are missing"
-    assert notes[1] == "1 pixels are missing; 1 pixels are out of range"
+    assert notes[1] == "1 pixel is missing; 1 pixel is out of range"
     assert notes[2] == ""
 
 

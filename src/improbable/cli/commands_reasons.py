@@ -11,6 +11,7 @@ from improbable.cli.options import (
     Alpha,
     Array,
     BatchRows,
+    Compare,
     Input,
     InputFormat,
     Json,
@@ -86,6 +87,7 @@ def evaluate(
     format: InputFormat = None,
     array: Array = None,
     labels: About = None,
+    compare: Compare = None,
     batch_rows: BatchRows = DEFAULT_BATCH_ROWS,
     progress: Shown = None,
     json: Json = False,
@@ -93,8 +95,10 @@ def evaluate(
     """Compare scores with labels.
 
     Prints ROC AUC and average precision with intervals, how many anomalies are found at alpha,
-    and whether p-values keep their promise on normal rows.
+    and whether p-values keep their promise on normal rows. With --compare, three plain detectors
+    stand beside the model, and it says when one of them wins.
     """
+    from improbable.cli.baselines import fit_baselines, read_matrix
     from improbable.cli.evaluation import evaluation, evaluation_lines, read_judged
     from improbable.cli.inputs import InputFile, open_feed
     from improbable.cli.labels import Labels
@@ -106,7 +110,14 @@ def evaluate(
     warn_unsupported(alpha, len(fitted.held_out), tail=False)
     source = InputFile(input, format, array, labels, batch_rows)
     feed = open_feed(source, fitted.codec, without=label)
+    baselines = {}
+    if compare is not None:
+        learned = InputFile(compare, array=array, batch_rows=batch_rows)
+        rows = open_feed(learned, fitted.codec)
+        with rows_bar("reading", shown=progress) as moved:
+            read = read_matrix(rows, fitted.codec, label, Labels(normal), moved)
+        baselines = fit_baselines(read)
     with rows_bar("scoring", shown=progress) as moved:
-        judged = read_judged(fitted, feed, label, Labels(normal), moved)
+        judged = read_judged(fitted, feed, label, Labels(normal), moved, baselines)
     record = evaluation(judged, alpha, len(fitted.held_out))
     print_either(record, evaluation_lines(record), json=json)

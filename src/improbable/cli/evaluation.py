@@ -1,11 +1,13 @@
 """How well a model tells labeled rows apart, and whether its p-values keep their promise."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from improbable.cli.baselines import Baseline, matrix
 from improbable.cli.console import aligned, counted
 from improbable.cli.inputs import Feed
 from improbable.cli.labels import KNOWN, Labels, check_column
@@ -32,16 +34,24 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Judged:
-    """Labeled rows: their scores, their p-values, and whether they are normal."""
+    """Labeled rows: scores, also of baselines, p-values, and whether they are normal."""
 
     scores: Floats
     p_values: Floats
     normal: Bools
     unlabeled: int
+    baselines: dict[str, Floats] = field(default_factory=dict)
 
 
-def read_judged(model: Model, feed: Feed, label: str, labels: Labels, moved: Any) -> Judged:
-    """Scores and labels of a whole file.
+def read_judged(
+    model: Model,
+    feed: Feed,
+    label: str,
+    labels: Labels,
+    moved: Any,
+    baselines: Mapping[str, Baseline],
+) -> Judged:
+    """Scores and labels of a whole file, by the model and by baselines.
 
     Raises
     ------
@@ -50,9 +60,12 @@ def read_judged(model: Model, feed: Feed, label: str, labels: Labels, moved: Any
     """
     check_column(label, feed.schema.names, "--label", KNOWN)
     scores, normal, known = [np.empty(0)], [np.empty(0, dtype=bool)], [np.empty(0, dtype=bool)]
+    others: dict[str, list[Floats]] = {name: [] for name in baselines}
     for batch, source in feed:
-        found = model.decision_scores(model.codec.transform(source))
-        scores.append(found[: batch.num_rows])
+        rows = model.codec.transform(source)
+        scores.append(model.decision_scores(rows)[: batch.num_rows])
+        for name, baseline in baselines.items():
+            others[name].append(baseline(matrix(rows))[: batch.num_rows])
         is_normal, is_known = labels.read(batch.column(label))
         normal.append(is_normal)
         known.append(is_known)
@@ -62,7 +75,8 @@ def read_judged(model: Model, feed: Feed, label: str, labels: Labels, moved: Any
     judged, chosen = np.concatenate(scores)[kept], np.concatenate(normal)[kept]
     if chosen.all():
         raise DataError("All labeled rows are normal. Pass a table that has anomalies too.")
-    return Judged(judged, model.p_values(judged), chosen, int((~kept).sum()))
+    compared = {name: np.concatenate(found)[kept] for name, found in others.items()}
+    return Judged(judged, model.p_values(judged), chosen, int((~kept).sum()), compared)
 
 
 def areas(anomalies: Counts, normal: Counts) -> tuple[float, float]:
@@ -113,7 +127,16 @@ def evaluation(judged: Judged, alpha: float, n_held_out: int) -> dict[str, Any]:
         "detection_rate": hits / n_anomalies,
         "precision": hits / int(flagged.sum()) if flagged.any() else None,
         "reliability": [_reliability(judged, level, n_held_out) for level in LEVELS],
+        "baselines": {
+            name: _areas_by_name(replace(judged, scores=scores))
+            for name, scores in judged.baselines.items()
+        },
     }
+
+
+def _areas_by_name(judged: Judged) -> dict[str, Any]:
+    auc, precision = estimate_areas(judged)
+    return {"roc_auc": asdict(auc), "average_precision": asdict(precision)}
 
 
 def _reliability(judged: Judged, alpha: float, n_held_out: int) -> dict[str, float]:
@@ -149,7 +172,33 @@ def evaluation_lines(record: dict[str, Any]) -> list[str]:
     head = ("alpha", "normal rows with p <= alpha", "allowed", "allowed with chance")
     table = [head, *map(_reliability_line, record["reliability"])]
     lines = [f"{name:<19}{value}" for name, value in facts]
-    return [*lines, "", *aligned(table, numbers=(0, 1, 2, 3))]
+    lines += ["", *aligned(table, numbers=(0, 1, 2, 3))]
+    return [*lines, "", *comparison_lines(record)] if record["baselines"] else lines
+
+
+def comparison_lines(record: dict[str, Any]) -> list[str]:
+    """The model beside baselines, and which of them ranks the anomalies best."""
+    both = {"this model": record, **record["baselines"]}
+    table = [("method", "ROC AUC", "average precision", "95 % interval")]
+    for name, found in both.items():
+        precision = Estimate(**found["average_precision"])
+        interval = f"{precision.lower:.4f} to {precision.upper:.4f}"
+        auc = f"{found['roc_auc']['value']:.4f}"
+        table.append((name, auc, f"{precision.value:.4f}", interval))
+    return [*aligned(table, numbers=(1, 2, 3)), "", _verdict(both)]
+
+
+def _verdict(both: dict[str, Any]) -> str:
+    first = max(both, key=lambda name: both[name]["average_precision"]["value"])
+    if first == "this model":
+        return "No baseline has a higher average precision."
+    ours, theirs = (both[name]["average_precision"] for name in ("this model", first))
+    apart = theirs["lower"] > ours["upper"]
+    how = "clearly" if apart else "though the intervals overlap"
+    return (
+        f"By average precision {first} wins, {how}: {theirs['value']:.4f} against "
+        f"{ours['value']:.4f}. On rows like these it is the simpler choice."
+    )
 
 
 def _reliability_line(level: dict[str, float]) -> tuple[str, ...]:

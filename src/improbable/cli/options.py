@@ -25,6 +25,15 @@ Array = Annotated[
     str | None,
     typer.Option("--array", metavar="NAME", help="Images: the array of an .npz that holds them."),
 ]
+Compare = Annotated[
+    str | None,
+    typer.Option(
+        "--compare",
+        metavar="FILE",
+        help="Rows the model was fitted on: nearest neighbors, an isolation forest and PCA learn "
+        "from them too, and are rated on INPUT.",
+    ),
+]
 About = Annotated[
     str | None,
     typer.Option(

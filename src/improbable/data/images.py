@@ -250,7 +250,7 @@ class ImageCodec:
         for flag, word in ((rows.missing, "missing"), (rows.out_of_range, "out of range")):
             count = flag.sum(axis=1)
             for i in np.flatnonzero(count):
-                note = f"{count[i]} pixels are {word}"
+                note = f"{count[i]} pixels are {word}" if count[i] > 1 else f"1 pixel is {word}"
                 out[i] = f"{out[i]}; {note}" if out[i] else note
         return out
 
