@@ -26,7 +26,7 @@ FEWEST_TO_SPLIT = 20
 MOST_HELD_OUT = 20_000
 ENCODING_ROWS = 1_000_000
 REFERENCE_ROWS = 2_000
-PRIOR_ROWS = 8_192
+PRIOR_ROWS = 4_096
 REFERENCE_ENTRIES = 2_000_000
 
 
@@ -113,7 +113,7 @@ def fit_model(data: Any, settings: Settings, progress: Progress | None = None) -
 
 @torch.no_grad()
 def make_prior(name: str, vae: VAE, train: Rows, validation: Rows) -> Prior:
-    """Prior of the scores: "normal", or "aggregated" over at most 8,192 rows that training saw."""
+    """Prior of the scores: "normal", or "aggregated" over at most 4,096 rows that training saw."""
     if name == "normal":
         return vae.prior
     seen = [as_batch(rows.take(slice(PRIOR_ROWS))) for rows in (train, validation)]
