@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,8 @@ from improbable import (
     VAEDetector,
 )
 from improbable.calibration import p_values, q_values
+from improbable.explanations import Reference
+from improbable.model import typical_cells
 
 RNG = np.random.default_rng(0)
 BLOB = RNG.normal(size=(200, 3))
@@ -201,6 +204,19 @@ def test_shares_add_up(detector, new):
     total = detector.explain(new).shares.sum(axis=1)
     expected = detector.reconstruction_probability(new, definition="expected_log_prob")
     np.testing.assert_allclose(total, expected, atol=1e-9, rtol=0)
+
+
+def test_a_column_seen_in_few_held_out_rows_has_a_typical_cell(detector):
+    model = detector.model_
+    table = mixed_table(200, seed=1)
+    table.loc[: len(table) - 4, "age"] = None
+    rows = model.codec.transform(table)
+    shares = np.where(rows.missing, np.nan, model.shares(rows))
+    found = typical_cells(replace(model, reference=Reference(shares)), rows)
+    age = list(model.codec.names).index("age")
+    assert found[age] == pytest.approx(np.median(shares[-3:, age]))
+    unseen = typical_cells(replace(model, reference=Reference(shares[:-3])), rows)
+    assert unseen[age] == 0.0
 
 
 def test_missing_cells_add_nothing_and_rows_compare_with_like(detector, new):

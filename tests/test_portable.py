@@ -357,6 +357,25 @@ def test_a_file_of_the_previous_minor_version_still_loads(reader):
         assert_allclose(again, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("reader", [load, load_scorer])
+def test_a_file_of_format_1_scores_alike_when_saved_again(reader, tmp_path):
+    old, rows = (
+        DATA / "model_0_1.safetensors",
+        pa.table(json.loads((DATA / "model_0_1.json").read_text(encoding="utf-8"))["rows"]),
+    )
+    save(load(old), tmp_path / "again.safetensors")
+    assert read_header(tmp_path / "again.safetensors")["format"] == FORMAT
+    found = reader(tmp_path / "again.safetensors").score_samples(rows)
+    assert_allclose(found, reader(old).score_samples(rows), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("reader", [load, load_scorer, read_header])
+@pytest.mark.parametrize("header", [{"format": 1, "settings": 3}, {"format": 1, "settings": []}])
+def test_hostile_files_of_format_1_are_refused(small, tmp_path, reader, header):
+    with pytest.raises(FormatError):
+        reader(rewrite(small, tmp_path / "m", header=header))
+
+
 def test_the_kept_files_are_small_and_odd_enough():
     assert sum(path.stat().st_size for path in DATA.iterdir()) < 60_000
     record = json.loads((DATA / "model_0_1.json").read_text(encoding="utf-8"))

@@ -69,6 +69,8 @@ def read_container(path: PathLike) -> tuple[Header, Arrays]:
             _check_format(path, header)
             arrays = {name: file.get_tensor(name) for name in file.keys()}
         intact = header.get("digest") == digest(header, arrays)
+        if header["format"] == 1:
+            arrays = _of_format_1(header, arrays)
     except FormatError:
         raise
     except Exception as error:
@@ -80,7 +82,7 @@ def read_container(path: PathLike) -> tuple[Header, Arrays]:
         raise FormatError(
             f"{path} is damaged: its contents do not match its digest. Copy or save it again."
         )
-    return header, arrays if header["format"] > 1 else _of_format_1(header, arrays)
+    return header, arrays
 
 
 def write_container(path: PathLike, header: Header, arrays: Arrays) -> None:

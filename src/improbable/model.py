@@ -177,10 +177,12 @@ def typical_cells(model: Model, rows: Rows) -> Floats:
     added = np.where(np.isnan(shares), np.nan, 0.0)
     if model.score_function in PER_COLUMN:
         added = shares
-    if model.score_function in LATENT and n_columns <= MOST_PROBED:
-        probed = min(len(shares), max(8, min(128, PROBED_CELLS // n_columns)))
-        added = added[:probed] - _divergence(model, as_batch(rows.take(slice(probed))))
-    return Reference(added).typical
+    alone = Reference(added).typical
+    if model.score_function not in LATENT or n_columns > MOST_PROBED:
+        return alone
+    probed = min(len(shares), max(8, min(128, PROBED_CELLS // n_columns)))
+    added = added[:probed] - _divergence(model, as_batch(rows.take(slice(probed))))
+    return np.where(np.isnan(added).all(axis=0), alone, Reference(added).typical)
 
 
 @torch.no_grad()

@@ -156,8 +156,14 @@ def _arrays(model: Model) -> Arrays:
 
 def _prior_arrays(prior: Prior) -> Arrays:
     if isinstance(prior, AggregatedPosterior):
-        return {"prior.loc": _plain(prior.loc.float()), "prior.scale": _plain(prior.scale.float())}
+        return {"prior.loc": _short(prior.loc), "prior.scale": _short(prior.scale)}
     return {}
+
+
+def _short(tensor: torch.Tensor) -> NDArray[Any]:
+    """In single precision where nothing is lost, as in all but files of format 1."""
+    single = tensor.float()
+    return _plain(single if torch.equal(single.to(tensor.dtype), tensor) else tensor)
 
 
 def _prior(vae: VAE, arrays: Arrays) -> Prior:
