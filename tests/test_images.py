@@ -387,7 +387,7 @@ def scales(vae, seed=0):
     """Scales of every pixel at random places in latent space: members, z, pixels."""
     z = tensor(np.random.default_rng(seed).normal(size=(vae.n_members, 7, vae.latent_dim)))
     (distribution,) = vae.decode(3.0 * z).distributions
-    return distribution.scale.detach().numpy()
+    return distribution.stddev.detach().numpy()
 
 
 def test_one_scale_for_all_pixels_and_all_z(equal):

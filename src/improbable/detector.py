@@ -111,7 +111,7 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
         *,
         codec: Any = None,
         latent_dim: int | str = "auto",
-        hidden: Any = (128, 128),
+        hidden: Any = (128,),
         decoder_hidden: Any = None,
         likelihood: Any = "auto",
         prior: str = "aggregated",

@@ -71,13 +71,18 @@ class _Scalar:
         return variance
 
 
-def bounded_scale(raw: Tensor, floors: Sequence[float]) -> Tensor:
-    r"""Standard deviation between a floor and `SCALE_CEILING`, smooth in `raw`.
+def bounded_log_scale(raw: Tensor, floors: Sequence[float]) -> Tensor:
+    r"""Log standard deviation between log f, a floor, and log c, `SCALE_CEILING`, smooth in `raw`.
 
-    .. math:: s = f \, (c / f)^{\mathrm{sigmoid}(r)}
+    .. math:: \log s = \log f + (\log c - \log f) \, \mathrm{sigmoid}(r)
     """
     low = torch.tensor(floors, dtype=raw.dtype, device=raw.device).log()
-    return torch.exp(low + (math.log(SCALE_CEILING) - low) * torch.sigmoid(raw))
+    return torch.addcmul(low, math.log(SCALE_CEILING) - low, torch.sigmoid(raw))
+
+
+def bounded_scale(raw: Tensor, floors: Sequence[float]) -> Tensor:
+    """Standard deviation whose logarithm is `bounded_log_scale`."""
+    return bounded_log_scale(raw, floors).exp()
 
 
 @dataclass(frozen=True)
@@ -104,12 +109,12 @@ class Normal(_Scalar):
 
     def __call__(self, raw: Tensor) -> td.Distribution:
         if self.scale == "fixed":
-            return td.Normal(raw, torch.ones_like(raw), validate_args=False)
+            return distributions.LogScaleNormal(raw, torch.zeros_like(raw))
         loc, raw_scale = raw.chunk(2, dim=-1)
         floors = self.floors
         if self.scale == "shared":
             raw_scale, floors = raw_scale.mean(-1, keepdim=True), (max(floors),)
-        return td.Normal(loc, bounded_scale(raw_scale, floors), validate_args=False)
+        return distributions.LogScaleNormal(loc, bounded_log_scale(raw_scale, floors))
 
     def draw(self, distribution: td.Distribution, rng: Rng) -> Tensor:
         noise = rng.standard_normal(tuple(distribution.batch_shape))

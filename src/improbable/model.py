@@ -180,7 +180,7 @@ def typical_cells(model: Model, rows: Rows) -> Floats:
     alone = Reference(added).typical
     if model.score_function not in LATENT or n_columns > MOST_PROBED:
         return alone
-    probed = min(len(shares), max(8, min(128, PROBED_CELLS // n_columns)))
+    probed = min(len(shares), max(8, min(64, PROBED_CELLS // n_columns)))
     added = added[:probed] - _divergence(model, as_batch(rows.take(slice(probed))))
     return np.where(np.isnan(added).all(axis=0), alone, Reference(added).typical)
 

@@ -19,6 +19,8 @@ VALIDATION_ROWS = 2048
 WINSOR = 10.0
 SMALL_STEP = 1e9
 LARGEST_GRADIENT = 100.0
+MOST_AHEAD = 16
+ENTRIES_AHEAD = 2_000_000
 
 
 class StopReason(Enum):
@@ -181,8 +183,8 @@ class _Run:
         self.steps: list[int] = []
         self.train_curve: list[float] = []
         self.held_out_curve: list[float] = []
-        self.order = torch.empty(0, dtype=torch.long, device=rows.values.device)
         self.noise = self._normal(vae.n_members, len(held_out), vae.latent_dim)
+        self.batches = self.drawn_batches()
         self.weights, self.owner = share_storage(vae), owners(vae)
         self.new_optimizer()
         self.best = self.weights.clone()
@@ -229,35 +231,43 @@ class _Run:
         return halfway and self.stale >= self.config.patience
 
     def take_step(self) -> float:
-        batch = self.rows[self.next_batch()]
-        visible = batch.observed * self.draw_masks(len(batch))
-        noise = self._normal(self.vae.n_members, len(batch), self.vae.latent_dim)
+        batch, visible, noise = next(self.batches)
         loss = -elbo(self.vae, batch, visible, noise).mean(dim=1).sum()
-        self.optimizer.zero_grad(set_to_none=False)
+        self.weights.grad.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
         value = loss.item() / self.vae.n_members
         if math.isfinite(value):
-            torch.nn.utils.clip_grad_norm_(self.weights, LARGEST_GRADIENT, foreach=True)
+            clip_gradient(self.weights)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.rate * one_cycle(self.step / self.config.max_steps)
             self.optimizer.step()
         return value
 
-    def next_batch(self) -> Tensor:
-        size = min(self.config.batch_size, len(self.rows))
-        if len(self.order) < size:
-            device = self.rows.values.device
-            fresh = torch.randperm(len(self.rows), generator=self.generator, device=device)
-            self.order = torch.cat([self.order, fresh])
-        index, self.order = self.order[:size], self.order[size:]
-        return index
+    def drawn_batches(self) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+        """Rows, what the encoder may see of them, and noise: drawn for many steps at once."""
+        vae, size = self.vae, min(self.config.batch_size, len(self.rows))
+        entries = size * max(self.rows.values.shape[1], vae.n_members * vae.latent_dim)
+        n_steps = max(1, min(MOST_AHEAD, ENTRIES_AHEAD // entries))
+        order = torch.empty(0, dtype=torch.long, device=self.rows.values.device)
+        while True:
+            while len(order) < n_steps * size:
+                order = torch.cat([order, self._permutation()])
+            index, order = order[: n_steps * size].view(n_steps, size), order[n_steps * size :]
+            batches = self.rows[index]
+            visible = batches.observed * self.draw_masks(n_steps, size)
+            noise = self._normal(n_steps, vae.n_members, size, vae.latent_dim)
+            yield from ((batches[i], visible[i], noise[i]) for i in range(n_steps))
 
-    def draw_masks(self, n: int) -> Tensor:
+    def _permutation(self) -> Tensor:
+        device = self.rows.values.device
+        return torch.randperm(len(self.rows), generator=self.generator, device=device)
+
+    def draw_masks(self, *shape: int) -> Tensor:
         """1 where the encoder may look: half of the rows whole, the others with cells hidden."""
         device = self.rows.values.device
-        rate = torch.rand((n, 1), generator=self.generator, device=device)
+        rate = torch.rand((*shape, 1), generator=self.generator, device=device)
         rate = (2.0 * rate - 1.0).clamp(min=0.0) * self.config.mask_rate
-        drawn = torch.rand((n, self.vae.n_columns), generator=self.generator, device=device)
+        drawn = torch.rand((*shape, self.vae.n_columns), generator=self.generator, device=device)
         return (drawn >= rate).to(self.rows.values.dtype)[..., self.vae.part_column]
 
     def roll_back(self) -> bool:
@@ -302,6 +312,13 @@ class _Run:
             active_units=tuple(active),
             rollbacks=self.rollbacks,
         )
+
+
+def clip_gradient(weights: Tensor) -> None:
+    """Shorten the gradient to `LARGEST_GRADIENT`, in place."""
+    gradient = weights.grad
+    assert gradient is not None
+    gradient.mul_((LARGEST_GRADIENT / gradient.norm()).clamp(max=1.0))
 
 
 def one_cycle(progress: float) -> float:

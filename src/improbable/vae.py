@@ -39,7 +39,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.values)
 
-    def __getitem__(self, index: Tensor | slice) -> "Batch":
+    def __getitem__(self, index: Tensor | slice | int) -> "Batch":
         return Batch(self.values[index], self.observed[index], self.offsets[index])
 
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "Batch":
