@@ -6,11 +6,12 @@
     python benchmarks/ablation.py --choices default latent_dim=8 n_members=4
 
 Sets and splits are those of adbench.py, by default the sets of 1,000 rows or more, one-class,
-seed 0. Every choice is fitted on the same rows under the same seed, except those that change
-nothing but `random_state`: they show how far figures lie apart by chance. One fit of the default
-is ranked by every score. The rows of every fit are kept in a Parquet file as it ends, so that a
-run can be stopped and taken up again; after a change of the defaults, name another file. Seconds
-are processor seconds of fitting alone.
+seed 0; the choices stand in variants.py. Every choice is fitted on the same rows under the same
+seed, except those that change nothing but `random_state`: they show how far figures lie apart by
+chance. One fit of the default is ranked by every score. A second table shows what choosing by
+criteria without labels would reach (choosing.py). The rows of every fit are kept in a Parquet file
+as it ends, so that a run can be stopped and taken up again; after a change of the defaults, name
+another file. Seconds are processor seconds of fitting alone.
 """
 
 from __future__ import annotations
@@ -26,33 +27,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from adbench import choose_sets
+from choosing import CRITERIA, NOTES, choosing_block, criteria
 from datasets import DataError, data_folder
 from protocol import FEWEST, SETTINGS, LabelledRows, figures, read_set, set_files, trial
 from report import check_markers, environment, table, write_between_markers
 from standings import counted
+from variants import CHOICES, INTERNAL, MOST_RANKED, TOGETHER, Choice, Ranking
 
 from improbable import VAEDetector
 from improbable.scores import SCORES
 from improbable.settings import AUTO_LATENT, AUTO_STEPS
 
-CHOICES: dict[str, dict[str, Any]] = {
-    "default": {},
-    **{f"random_state={seed}": {"random_state": seed} for seed in (101, 102)},
-    **{f"latent_dim={size}": {"latent_dim": size} for size in (2, 4, 8, 12, 32)},
-    **{f"n_members={number}": {"n_members": number} for number in (1, 4)},
-    "hidden=64,64": {"hidden": (64, 64)},
-    "hidden=128": {"hidden": (128,)},
-    "hidden=256,256": {"hidden": (256, 256)},
-    **{f"max_steps={number}": {"max_steps": number} for number in (40, 300)},
-    **{f"batch_size={size}": {"batch_size": size} for size in (64, 256)},
-    "likelihood=normal_per_column": {"likelihood": "normal_per_column"},
-    "likelihood=normal_fixed": {"likelihood": "normal_fixed"},
-    "likelihood=student_t": {"likelihood": "student_t"},
-    "prior=normal": {"prior": "normal"},
-    **{f"n_draws={number}": {"n_draws": number} for number in (2, 16)},
-}
 QUICK = ("annthyroid", "landsat", "mammography", "pendigits", "thyroid", "Wilt")
 KEY = ("setting", "set", "seed", "choice", "score")
+COLUMNS = (*KEY, "roc_auc", "average_precision", "fit_seconds", *CRITERIA)
 MOST_TEST = 8_000
 TRIED, PATIENCE = 200, 60.0  # rows that foretell a score's seconds, and the most it may take
 DEFAULT = ("default", VAEDetector().score_function)
@@ -72,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         files = set_files(data_folder())
         choose_sets(options, files)
+        kept(options.results)
     except DataError as error:
         print(error, file=sys.stderr)
         return 2
@@ -114,7 +103,11 @@ def is_large(path: Path) -> bool:
 
 
 def kept(path: Path) -> list[Row]:
-    return pd.read_parquet(path).to_dict("records") if path.is_file() else []
+    """Return the rows measured so far."""
+    rows = pd.read_parquet(path) if path.is_file() else pd.DataFrame(columns=COLUMNS)
+    if not set(COLUMNS) <= set(rows.columns):
+        raise DataError(f"{path} is of an earlier version of this script: name another --results.")
+    return rows.to_dict("records")
 
 
 def keep(path: Path, rows: list[Row]) -> None:
@@ -127,7 +120,7 @@ def keep(path: Path, rows: list[Row]) -> None:
 
 def chosen(rows: list[Row], options: argparse.Namespace) -> pd.DataFrame:
     """Return the rows that `options` ask for."""
-    results = pd.DataFrame(rows, columns=[*KEY, "roc_auc", "average_precision", "fit_seconds"])
+    results = pd.DataFrame(rows, columns=COLUMNS)
     asked = {"setting": options.settings, "set": options.sets, "seed": options.seeds}
     asked["choice"] = options.choices
     return results[np.logical_and.reduce([results[name].isin(asked[name]) for name in asked])]
@@ -172,35 +165,50 @@ def size(part: Part) -> str:
 def measured(place: Row, part: Part) -> list[Row]:
     """Fit one choice; return a row for the score that decides, of the default for every score."""
     train, test, is_anomaly = part
-    detector = VAEDetector(**{"random_state": place["seed"], **CHOICES[place["choice"]]})
+    choice = CHOICES[place["choice"]]
     begin = time.process_time()
-    detector.fit(train)
+    detectors = choice.fit(train, place["seed"])
     seconds = time.process_time() - begin
-    names = list(SCORES) if place["choice"] == "default" else [detector.score_function]
+    said = criteria(detectors, train)
     rows = []
-    for name in names:
-        if name != detector.score_function and is_slow(detector, test, name):
+    for name, ranking in rankings(choice, detectors).items():
+        decides = name == DEFAULT[1]
+        if not decides and is_slow(ranking, test, train):
             print(f"  {place['choice']}: {name} is left out, too slow here", flush=True)
             continue
-        scores = np.nan_to_num(-detector.reconstruction_probability(test, name))
-        rated = figures(scores, is_anomaly)
+        rated = figures(np.nan_to_num(-ranking(test, train)), is_anomaly)
         del rated["f1"]
-        rows.append({**place, "score": name, **rated, "fit_seconds": seconds})
+        known = said if decides else dict.fromkeys(CRITERIA, float("nan"))
+        rows.append({**place, "score": name, **rated, "fit_seconds": seconds, **known})
         print(line(rows[-1]), flush=True)
     return rows
 
 
-def is_slow(detector: VAEDetector, test: np.ndarray, name: str) -> bool:
+def rankings(choice: Choice, detectors: list[VAEDetector]) -> dict[str, Ranking]:
+    """Return what to rank by: the score that decides, of the default every other one as well."""
+    name = DEFAULT[1]
+    found = {name: Ranking(tuple((one, name) for one in detectors), choice.as_ranks)}
+    if choice == CHOICES[DEFAULT[0]]:
+        (one,) = detectors
+        found |= {name: Ranking(((one, name),)) for name in SCORES}
+        for words, names in TOGETHER.items():
+            found[words] = Ranking(tuple((one, name) for name in names), as_ranks=True)
+    return found
+
+
+def is_slow(ranking: Ranking, test: np.ndarray, train: np.ndarray) -> bool:
     """Foretell from a few rows whether a score would take more than a minute."""
+    few = test[:TRIED]
     begin = time.perf_counter()
-    detector.reconstruction_probability(test[:TRIED], name)
+    ranking.scores(few)
     seconds = time.perf_counter() - begin
-    return seconds * len(test) / min(TRIED, len(test)) > PATIENCE
+    n_rows = len(test) + (min(len(train), MOST_RANKED) if ranking.as_ranks else 0)
+    return seconds * n_rows / len(few) > PATIENCE
 
 
 def line(row: Row) -> str:
     return (
-        f"  {row['choice']:29} {row['score']:24} fit {row['fit_seconds']:6.2f} s  "
+        f"  {row['choice']:29} {row['score']:31} fit {row['fit_seconds']:6.2f} s  "
         f"AUC {100 * row['roc_auc']:6.2f}  AP {100 * row['average_precision']:6.2f}"
     )
 
@@ -212,12 +220,16 @@ def shown(options: argparse.Namespace, results: pd.DataFrame, context: Sequence[
         print(f"{options.results} holds no figures of the default.", file=sys.stderr)
         return 1
     lines: list[str] = []
+    chose = False
     notes = [f"The default: {told_default()}.", *explained(options.seeds)]
     for setting in settings:
         part = results[results["setting"] == setting]
         sets = counted(baseline(results, setting)["set"].nunique(), "set")
         lines += [f"**{setting}** (percent, means over {sets})", "", *ablation_table(part), ""]
+        block = choosing_block(part[part["score"] == DEFAULT[1]], setting)
+        lines, chose = lines + block, chose or bool(block)
         notes += spread(baseline(results, setting), setting)
+    notes += NOTES if chose else ()
     print("\n" + "\n".join([*lines, *notes]))
     if options.markdown:
         write_between_markers(options.markdown, lines[:-1], [*notes, *context], "ablation")
@@ -232,11 +244,12 @@ def baseline(results: pd.DataFrame, setting: str) -> pd.DataFrame:
 
 
 def told_default() -> str:
-    """Spell out the arguments that the choices change, as the detector has them by default."""
-    names = dict.fromkeys(name for changed in CHOICES.values() for name in changed)
+    """Spell out what the choices change, as the detector has it by default."""
+    names = dict.fromkeys(name for choice in CHOICES.values() for name in choice.arguments)
     known = VAEDetector().get_params(deep=False)
     known |= {"latent_dim": AUTO_LATENT, "max_steps": AUTO_STEPS["mlp"]}
     told = [f"`{name}={known[name]!r}`" for name in names if name != "random_state"]
+    told += [f"{name} {value:g}" for name, value in INTERNAL.items()]
     return ", ".join([*told, f"ranked by `{DEFAULT[1]}`"])
 
 
@@ -244,6 +257,10 @@ def explained(seeds: Sequence[int]) -> list[str]:
     return [
         "Rows marked `random_state` change nothing else: differences of their size are chance. "
         "Rows marked as a score rank by it what the default has learned.",
+        "Scores put together as ranks: the mean rank of a row among training rows, and where rows "
+        "tie, their mean in nats. Rows marked `sizes` have one member of each size.",
+        "Without early stopping the best weights are still those kept; `kl_weight` weighs the "
+        "held-out ELBO that picks them as well; `train_clip` is that of the loss alone.",
         "Better and worse count the sets on which average precision differs from the default's "
         "when both are rounded to two digits.",
         f"Of more than {MOST_TEST:,} test rows a random {MOST_TEST:,} are ranked, the same for "
@@ -260,7 +277,7 @@ def ablation_table(part: pd.DataFrame) -> list[str]:
     }
     score = DEFAULT[1]
     others = [(choice, score) for choice in CHOICES if choice != DEFAULT[0]]
-    scores = [(DEFAULT[0], name) for name in SCORES if name != score]
+    scores = [(DEFAULT[0], name) for name in (*SCORES, *TOGETHER) if name != score]
     there = [key for key in (*others, *scores) if key in wide["roc_auc"].columns]
     return table(HEADER, [row_of(wide, key) for key in (DEFAULT, *there)])
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from improbable import VAEDetector, load, load_thyroid, save
-from improbable.data.columns import kind_name
+from improbable.data.kinds import kind_name
 
 ALPHA = 0.01
 N_SHOWN = 8

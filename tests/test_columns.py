@@ -9,7 +9,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from improbable.data.columns import (
-    COLUMNS,
     Binary,
     Categorical,
     ColumnKind,
@@ -20,10 +19,8 @@ from improbable.data.columns import (
     Identifier,
     Positive,
     Real,
-    kind_from_json,
-    kind_name,
-    kind_to_json,
 )
+from improbable.data.kinds import COLUMNS, kind_from_json, kind_name, kind_to_json
 from improbable.errors import DataError
 
 FUZZ = settings(max_examples=40, deadline=None)

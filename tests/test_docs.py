@@ -15,7 +15,7 @@ import pyarrow.csv
 import pytest
 
 import improbable
-from improbable.data.columns import COLUMNS
+from improbable.data.kinds import COLUMNS
 from improbable.likelihoods import LIKELIHOODS
 from improbable.scores import SCORES
 

@@ -14,7 +14,6 @@ from pandas.testing import assert_frame_equal
 from polars.testing import assert_frame_equal as assert_polars_equal
 
 from improbable.data.columns import (
-    COLUMNS,
     Categorical,
     Constant,
     Count,
@@ -24,6 +23,7 @@ from improbable.data.columns import (
 )
 from improbable.data.frames import read_frame
 from improbable.data.inference import infer_kind
+from improbable.data.kinds import COLUMNS
 from improbable.data.rows import Rows
 from improbable.data.table import TableCodec, as_kind
 from improbable.errors import DataError, DataWarning, ImprobableError, SchemaError

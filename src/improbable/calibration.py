@@ -14,6 +14,7 @@ from improbable.errors import ImprobableError, NotCalibratedError
 Floats = NDArray[np.float64]
 TAIL_SHARE = 0.1
 TAIL_ROWS = 50
+FENCE = 3.0
 
 
 def p_values(scores: ArrayLike, held_out: ArrayLike) -> Floats:
@@ -67,6 +68,43 @@ def p_values(scores: ArrayLike, held_out: ArrayLike) -> Floats:
 def _ranked(held_out: ArrayLike) -> Floats:
     values = np.asarray(held_out, dtype=np.float64)
     return np.sort(values[~np.isnan(values)])
+
+
+def share_of_anomalies(scores: ArrayLike, contamination: float | str) -> float:
+    r"""Share of scores to take for those of anomalies: as given, or a rough count if "unknown".
+
+    .. math:: \#\{i : s_i < Q_1 - 3 (Q_3 - Q_1)\} / n
+
+    Scores below the outer fence of a box plot [1]_. Nothing in the scores alone
+    tells a heavy tail of normal rows from anomalies, so take it as a hint.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n,)
+    contamination : float or "unknown"
+
+    Returns
+    -------
+    float
+        In [0, 1).
+
+    References
+    ----------
+    .. [1] J. Tukey, "Exploratory Data Analysis", 1977, chapter 2.
+    """
+    if not isinstance(contamination, str):
+        return float(contamination)
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.size == 0:
+        return 0.0
+    low, high = np.quantile(scores, [0.25, 0.75])
+    return float(np.mean(scores < low - FENCE * (high - low)))
+
+
+def without_lowest(held_out: ArrayLike, share: float) -> Floats:
+    """Sorted scores without the given share of the lowest."""
+    ranked = _ranked(held_out)
+    return ranked[int(share * len(ranked)) :]
 
 
 def q_values(p: ArrayLike) -> Floats:

@@ -1,5 +1,6 @@
 """The estimator: fit on normal rows, score new ones, decide, and say why."""
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -7,15 +8,16 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from improbable import calibration, results
+from improbable import calibration, randomness, results
 from improbable.data.parts import Floats
 from improbable.data.rows import Rows
-from improbable.fitting import fit_model
+from improbable.fitting import Settings, fit_model
 from improbable.model import Model
-from improbable.progress import say_ending, training_bar
+from improbable.progress import say_ending, training_bar, tuning_bar
 from improbable.scores import SCORES
 from improbable.settings import check_settings
 from improbable.training import History
+from improbable.tuning import free, tune
 from improbable.verbs import LatentVerbs
 
 
@@ -44,18 +46,23 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
         Likelihood of numeric columns: "normal", "normal_per_column",
         "normal_fixed", "student_t"; of counts also "poisson",
         "negative_binomial".
-    prior : "aggregated" or "normal"
+    prior : "auto", "aggregated" or "normal"
         p(z) of the scores and samples: the mean of the posteriors of training
-        rows, or the standard Normal that training uses.
+        rows, or the standard Normal that training uses. "auto" is the first,
+        unless `contamination` says that anomalies are among the rows.
     n_members : int
         Networks in the ensemble.
     n_draws : int
         Draws of z a row when scoring.
     score_function : str
         Score that decides, a name in `improbable.scores.SCORES`.
-    contamination : "auto" or float in (0, 0.5]
-        Share of the training rows that `predict` flags. "auto" flags p-values
-        up to 0.01, or up to 3 / (n + 1) with few held-out rows.
+    contamination : "auto", "unknown" or float in (0, 0.5]
+        Share of anomalies among the training rows. "auto": they are normal, and
+        `predict` flags p-values up to 0.01, or up to 3 / (n + 1) with few
+        held-out rows. "unknown": there may be anomalies; only the rows most
+        like the others are learned from, a share of the held-out rows taken
+        for anomalies is left out of the p-values, and `predict` flags as with
+        "auto". A number: the same with a known share, which `predict` flags.
     max_steps : int or "auto"
         Optimizer steps at most; training stops early when the held-out ELBO
         does. "auto" is 80 for tables, 1,000 for images.
@@ -70,6 +77,12 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
         Seed of everything random in `fit`. Scoring is deterministic.
     device : str
         Where to train: "auto", "cpu", "cuda". Scoring is on the CPU in float64.
+    tune : bool
+        Whether to search `latent_dim`, `hidden`, `max_steps` and
+        `learning_rate` for the highest mean score of rows kept out of training;
+        those given stay as they are. Needs Optuna.
+    budget : int
+        Models that `tune` may try.
     verbose : bool
         Whether to show a progress bar and how training ended.
 
@@ -79,6 +92,13 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
         Everything that was learned.
     history_ : History
         How training went, and its named stop reason.
+    tuning_ : Tuning
+        What `tune` tried and chose; only there after ``tune=True``.
+    contamination_ : float
+        Share of the held-out rows taken for anomalies; 0 with "auto".
+    training_outliers_ : ndarray of int
+        Positions of the training rows that `predict` flags; only there if
+        `contamination` is given.
     offset_ : float
         ``decision_function = score_samples - offset_``.
     n_features_in_ : int
@@ -114,7 +134,7 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
         hidden: Any = (128,),
         decoder_hidden: Any = None,
         likelihood: Any = "auto",
-        prior: str = "aggregated",
+        prior: str = "auto",
         n_members: int = 2,
         n_draws: int = 4,
         score_function: str = "elbo",
@@ -126,24 +146,24 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
         calibration_fraction: float = 0.2,
         random_state: Any = None,
         device: str = "auto",
+        tune: bool = False,
+        budget: int = 20,
         verbose: bool = False,
     ) -> None:
         self.columns, self.codec = columns, codec
         self.latent_dim = latent_dim
         self.hidden, self.decoder_hidden = hidden, decoder_hidden
-        self.likelihood = likelihood
-        self.prior = prior
-        self.n_members = n_members
-        self.n_draws = n_draws
+        self.likelihood, self.prior = likelihood, prior
+        self.n_members, self.n_draws = n_members, n_draws
         self.score_function = score_function
         self.contamination = contamination
-        self.max_steps = max_steps
-        self.batch_size = batch_size
+        self.max_steps, self.batch_size = max_steps, batch_size
         self.learning_rate = learning_rate
         self.validation_fraction = validation_fraction
         self.calibration_fraction = calibration_fraction
         self.random_state = random_state
         self.device = device
+        self.tune, self.budget = tune, budget
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -168,6 +188,10 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
             If the table cannot be modeled, or `columns` names unknown columns.
         """
         settings = check_settings(self.get_params(deep=False))
+        self.__dict__.pop("tuning_", None)
+        self.__dict__.pop("training_outliers_", None)
+        if self.tune:
+            settings = self._tuned(X, settings)
         with training_bar(shown=bool(self.verbose)) as progress:
             model = fit_model(X, settings, progress)
         if self.verbose:
@@ -175,9 +199,28 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
         alpha = max(results.AUTO_ALPHA, 3.0 * calibration.smallest_p(len(model.held_out)))
         self._adopt(model, calibration.threshold_at(model.held_out, alpha))
         if self.contamination != "auto":
-            level = 100.0 * float(self.contamination)
-            self.offset_ = float(np.percentile(self.score_samples(X), level))
+            self._mark_outliers(X)
         return self
+
+    def _mark_outliers(self, X: Any) -> None:
+        """Find the training rows to flag; a known share of them sets the offset."""
+        scores = self.score_samples(X)
+        if self.contamination != "unknown":
+            self.offset_ = float(np.percentile(scores, 100.0 * float(self.contamination)))
+        self.training_outliers_ = np.flatnonzero(scores < self.offset_)
+
+    @property
+    def contamination_(self) -> float:
+        """Share of the held-out rows taken for anomalies."""
+        return float(self._fitted().settings.get("contamination", 0.0))
+
+    def _tuned(self, X: Any, settings: Settings) -> Settings:
+        """Settings after the search that `tune` asks for."""
+        settings = replace(settings, random_state=randomness.whole_seed(self.random_state))
+        varied = free(self.get_params(deep=False), type(self)().get_params(deep=False))
+        with tuning_bar(self.budget, shown=bool(self.verbose)) as progress:
+            settings, self.tuning_ = tune(X, settings, varied, self.budget, progress)
+        return settings
 
     def _adopt(self, model: Model, offset: float) -> None:
         """Take a fitted model as this detector's own."""
@@ -323,37 +366,6 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
         """The same rows with missing cells filled by their importance-weighted expectation."""
         model = self._fitted()
         return results.impute(model, model.codec.read(X))
-
-    def sample(
-        self,
-        n_samples: int = 1,
-        *,
-        prior: str | None = None,
-        given: Any = None,
-        random_state: Any = None,
-    ) -> Any:
-        """New rows of the lead member: z from the prior, x from p(x given z).
-
-        Parameters
-        ----------
-        n_samples : int
-            Rows.
-        prior : str, optional
-            "aggregated", where training rows lie, or "normal"; the detector's own if None.
-        given : mapping of str to value, optional
-            Columns held at a value, as in ``{"sex": "F"}``; the others follow by
-            importance resampling.
-        random_state : int, Generator, RandomState or None
-
-        Warns
-        -----
-        DataWarning
-            If `given` is so rare that few draws count.
-        """
-        model = self._fitted()
-        return results.sample(
-            model, n_samples, prior=prior, given=given, random_state=random_state
-        )
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether `fit` has run."""

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from improbable import randomness, training
-from improbable.data.codec import Codec
+from improbable import calibration, randomness, training
+from improbable.data.codec import Codec, Source
 from improbable.data.parts import Floats
 from improbable.data.rows import Rows
 from improbable.errors import CalibrationWarning, DataError, TrainingWarning
@@ -20,11 +20,13 @@ from improbable.networks import Network, initialize
 from improbable.priors import Prior, aggregated_posterior
 from improbable.start import linear_start
 from improbable.training import History, Progress, TrainConfig
+from improbable.trust import narrowed, trusted_rows, trusted_share
 from improbable.vae import VAE, Batch, assemble_vae
 
 FEWEST_TO_SPLIT = 20
 MOST_HELD_OUT = 20_000
 ENCODING_ROWS = 1_000_000
+TRUST_ROWS = 100_000
 REFERENCE_ROWS = 2_000
 PRIOR_ROWS = 4_096
 REFERENCE_ENTRIES = 2_000_000
@@ -47,6 +49,7 @@ class Settings:
     random_state: randomness.RandomState
     device: str
     train: TrainConfig
+    contamination: float | str = "auto"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,11 @@ class Split:
     validation: NDArray[np.intp]
     calibration: NDArray[np.intp]
     apart: bool
+
+    @property
+    def learned(self) -> NDArray[np.intp]:
+        """Positions of all rows that something is learned from."""
+        return np.concatenate([self.validation, self.train]) if self.apart else self.train
 
 
 def split_rows(
@@ -74,6 +82,30 @@ def split_rows(
     return Split(train, validation, calibration, apart=True)
 
 
+def _trusted(source: Source, split: Split, settings: Settings) -> tuple[Split, Codec]:
+    """The split with only the rows most like the others to learn from, and their codec."""
+    learned = split.learned[:TRUST_ROWS]
+    seen = source.take(learned)
+    plain = settings.codec.fit(seen, np.arange(len(learned)))
+    values: Floats = np.array(plain.transform(seen).values, dtype=np.float64)
+    chosen = trusted_rows(narrowed(values), trusted_share(settings.contamination))
+    n_validation = max(1, int(np.searchsorted(chosen, len(split.validation))))
+    validation, train = np.split(learned[chosen], [n_validation])
+    return replace(split, train=train, validation=validation), settings.codec.fit(seen, chosen)
+
+
+def _split(n: int, settings: Settings, seed: np.random.SeedSequence) -> Split:
+    fractions = settings.validation_fraction, settings.calibration_fraction
+    return split_rows(n, *fractions, randomness.numpy_generator(seed))
+
+
+def learned_rows(data: Any, settings: Settings) -> Source:
+    """Rows that a fit by an int `random_state` learns from, those for calibration left out."""
+    source = settings.codec.open(data)
+    seeds = randomness.seed_sequence(settings.random_state).spawn(4)
+    return source.take(_split(source.n_rows, settings, seeds[0]).learned)
+
+
 def fit_model(data: Any, settings: Settings, progress: Progress | None = None) -> Model:
     """Fitted model of normal rows, or of other items that a codec reads.
 
@@ -85,16 +117,17 @@ def fit_model(data: Any, settings: Settings, progress: Progress | None = None) -
     DataError, SchemaError
         If the table cannot be modeled.
     """
-    source = settings.codec.open(data)
+    return fit_source(settings.codec.open(data), settings, progress)
+
+
+def fit_source(source: Source, settings: Settings, progress: Progress | None = None) -> Model:
+    """`fit_model` for rows that the codec has read."""
     seeds = randomness.seed_sequence(settings.random_state).spawn(4)
-    split = split_rows(
-        source.n_rows,
-        settings.validation_fraction,
-        settings.calibration_fraction,
-        randomness.numpy_generator(seeds[0]),
-    )
-    learned_from = np.concatenate([split.validation, split.train]) if split.apart else split.train
-    codec = settings.codec.fit(source.take(np.sort(learned_from[:ENCODING_ROWS])))
+    split = _split(source.n_rows, settings, seeds[0])
+    if settings.contamination != "auto" and split.apart:
+        split, codec = _trusted(source, split, settings)
+    else:
+        codec = settings.codec.fit(source.take(np.sort(split.learned[:ENCODING_ROWS])))
     if not codec.parts:
         raise DataError(
             "Every column holds one value in all rows, so there is nothing to learn. "
@@ -190,7 +223,7 @@ def _calibrate(
     *,
     apart: bool,
 ) -> Model:
-    sizes = {
+    stored: dict[str, Any] = {
         "latent_dim": vae.latent_dim,
         "hidden": list(settings.hidden),
         "decoder_hidden": list(settings.decoder_hidden),
@@ -199,7 +232,7 @@ def _calibrate(
     blank = Reference(np.empty((0, len(codec.names))))
     name = settings.score_function
     none = np.zeros(len(codec.names)), np.empty(0)
-    model = Model(codec, vae, prior, noise, name, blank, *none, apart, history, sizes)
+    model = Model(codec, vae, prior, noise, name, blank, *none, apart, history, stored)
     n_reference = min(REFERENCE_ROWS, max(1, REFERENCE_ENTRIES // len(codec.names)))
     reference = held_out.take(slice(n_reference))
     shares = np.where(reference.missing, np.nan, model.shares(reference))
@@ -213,7 +246,11 @@ def _calibrate(
             CalibrationWarning,
             stacklevel=5,
         )
-    return replace(model, held_out=decision)
+    if settings.contamination == "auto":
+        return replace(model, held_out=decision)
+    share = calibration.share_of_anomalies(decision, settings.contamination)
+    normal = calibration.without_lowest(decision, share)
+    return replace(model, held_out=normal, settings={**stored, "contamination": share})
 
 
 def as_sizes(hidden: Sequence[int]) -> tuple[int, ...]:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from improbable import container, generation, randomness
 from improbable.container import FORMAT, Arrays
 from improbable.data.codec import Codec
-from improbable.data.columns import kind_from_json, kind_to_json
 from improbable.data.images import ImageCodec
+from improbable.data.kinds import kind_from_json, kind_to_json
 from improbable.data.parts import Floats
 from improbable.data.table import TableCodec, as_kind
 from improbable.detector import VAEDetector

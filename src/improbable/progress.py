@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from improbable.training import History, Progress
+from improbable.tuning import TuningProgress
 
 
 @contextmanager
@@ -30,6 +31,28 @@ def training_bar(*, shown: bool) -> Iterator[Progress | None]:
             bar.update(task, completed=step, total=total, elbo=held_out_elbo)
 
         yield move
+
+
+@contextmanager
+def tuning_bar(budget: int, *, shown: bool) -> Iterator[TuningProgress | None]:
+    """Callable that moves a bar over the models tried, or None when nothing is to be shown."""
+    if not shown:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("choosing settings"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total} models"),
+        TextColumn("best held-out score {task.fields[score]:.2f} nats"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("choosing", total=budget, score=float("nan"))
+        yield lambda done, score: bar.update(task, completed=done, score=score)
 
 
 def say_ending(history: History) -> None:

@@ -48,6 +48,13 @@ def seed_sequence(random_state: RandomState) -> np.random.SeedSequence:
     )
 
 
+def whole_seed(random_state: RandomState) -> int:
+    """The seed itself if it is a whole number, otherwise one drawn from it."""
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(seed_sequence(random_state).generate_state(1)[0])
+
+
 def numpy_generator(seed: np.random.SeedSequence) -> np.random.Generator:
     """Local NumPy generator of a seed."""
     return np.random.default_rng(seed)

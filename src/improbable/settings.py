@@ -27,16 +27,16 @@ def check_settings(params: Mapping[str, Any]) -> Settings:
     for name in ("latent_dim", "max_steps"):
         if params[name] != "auto":
             _check_whole(name, params[name])
-    for name in ("n_members", "n_draws", "batch_size"):
+    for name in ("n_members", "n_draws", "batch_size", "budget"):
         _check_whole(name, params[name])
     for name in ("validation_fraction", "calibration_fraction"):
         _check_share(name, params[name], top=0.5, zero=name == "calibration_fraction")
-    if params["contamination"] != "auto":
+    if params["contamination"] not in ("auto", "unknown"):
         _check_share("contamination", params["contamination"], top=0.5, zero=False)
     if not _is_number(params["learning_rate"]) or not 0.0 < params["learning_rate"] < 1.0:
         _refuse("learning_rate", "a number between 0 and 1", params["learning_rate"])
-    if params["prior"] not in ("aggregated", "normal"):
-        _refuse("prior", "'aggregated' or 'normal'", params["prior"])
+    if params["prior"] not in ("auto", "aggregated", "normal"):
+        _refuse("prior", "'auto', 'aggregated' or 'normal'", params["prior"])
     score_named(params["score_function"])
     hidden = _layers("hidden", params["hidden"])
     mirror = params["decoder_hidden"]
@@ -45,16 +45,24 @@ def check_settings(params: Mapping[str, Any]) -> Settings:
         latent_dim=AUTO_LATENT if params["latent_dim"] == "auto" else int(params["latent_dim"]),
         hidden=hidden,
         decoder_hidden=hidden[::-1] if mirror is None else _layers("decoder_hidden", mirror),
-        prior=params["prior"],
+        prior=_prior(params),
         n_members=int(params["n_members"]),
         n_draws=int(params["n_draws"]),
         score_function=params["score_function"],
+        contamination=params["contamination"],
         validation_fraction=float(params["validation_fraction"]),
         calibration_fraction=float(params["calibration_fraction"]),
         random_state=params["random_state"],
         device=str(params["device"]),
         train=_training(params, codec),
     )
+
+
+def _prior(params: Mapping[str, Any]) -> str:
+    """Prior of the scores; an aggregated posterior would know the anomalies it learned from."""
+    if params["prior"] != "auto":
+        return str(params["prior"])
+    return "aggregated" if params["contamination"] == "auto" else "normal"
 
 
 def _training(params: Mapping[str, Any], codec: Codec) -> TrainConfig:
@@ -97,7 +105,7 @@ def _codec(params: Mapping[str, Any]) -> Codec:
 def _check_share(name: str, value: Any, *, top: float, zero: bool) -> None:
     low = "0 or more" if zero else "above 0"
     if not _is_number(value) or not (0.0 <= value <= top) or (value == 0.0 and not zero):
-        auto = "'auto' or " if name == "contamination" else ""
+        auto = "'auto', 'unknown' or " if name == "contamination" else ""
         _refuse(name, f"{auto}a number {low} and at most {top}", value)
 
 

@@ -233,7 +233,7 @@ class _Run:
     def take_step(self) -> float:
         batch, visible, noise = next(self.batches)
         loss = -elbo(self.vae, batch, visible, noise).mean(dim=1).sum()
-        self.weights.grad.zero_()
+        self.optimizer.zero_grad(set_to_none=False)
         loss.backward()  # type: ignore[no-untyped-call]
         value = loss.item() / self.vae.n_members
         if math.isfinite(value):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from improbable import generation, randomness
+from improbable import generation, randomness, results
 from improbable.data.parts import Floats
 from improbable.errors import DataError, ImprobableError
 from improbable.latent import algebra
@@ -78,6 +78,37 @@ class LatentVerbs:
     def latent_summary(self, X: Any) -> LatentSummary:
         """Latent dimensions, the most active first, with statistics of their posteriors over X."""
         return algebra.latent_summary(self.posterior(X))
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        prior: str | None = None,
+        given: Any = None,
+        random_state: Any = None,
+    ) -> Any:
+        """New rows of the lead member: z from the prior, x from p(x given z).
+
+        Parameters
+        ----------
+        n_samples : int
+            Rows.
+        prior : str, optional
+            "aggregated", where training rows lie, or "normal"; the detector's own if None.
+        given : mapping of str to value, optional
+            Columns held at a value, as in ``{"sex": "F"}``; the others follow by
+            importance resampling.
+        random_state : int, Generator, RandomState or None
+
+        Warns
+        -----
+        DataWarning
+            If `given` is so rare that few draws count.
+        """
+        model = self._fitted()
+        return results.sample(
+            model, n_samples, prior=prior, given=given, random_state=random_state
+        )
 
     def sample_like(
         self, row: Any, n_samples: int = 1, *, spread: float = 1.0, random_state: Any = None

@@ -37,6 +37,7 @@ from improbable.cli.options import (
     ScoreFunction,
     Seed,
     Size,
+    Tune,
     ValidationFraction,
 )
 
@@ -55,6 +56,7 @@ ARGUMENTS = {
     "validation_fraction": "validation_fraction",
     "calibration_fraction": "calibration_fraction",
     "device": "device",
+    "tune": "budget",
     "seed": "random_state",
 }
 
@@ -86,6 +88,7 @@ def fit(
     validation_fraction: ValidationFraction = None,
     calibration_fraction: CalibrationFraction = None,
     device: Device = None,
+    tune: Tune = None,
     seed: Seed = 0,
     quiet: Quiet = False,
     json: Json = False,
@@ -99,11 +102,15 @@ def fit(
     from improbable.cli.modeling import fit_file, fit_lines
     from improbable.cli.training_data import Choice
 
-    params = _detector_params(context.params) | {"verbose": on_terminal() and not quiet}
     choice = Choice(label, normal, drop or (), kind or (), size, contrast)
-    record = fit_file(InputFile(input, format, array, labels), choice, output, params)
+    source = InputFile(input, format, array, labels)
+    record = fit_file(source, choice, output, _detector_params(context.params))
+    _print_unless(record, fit_lines(record), quiet=quiet, json=json)
+
+
+def _print_unless(record: dict[str, Any], lines: list[str], *, quiet: bool, json: bool) -> None:
     if json or not quiet:
-        print_either(record, fit_lines(record), json=json)
+        print_either(record, lines, json=json)
 
 
 def _detector_params(options: dict[str, Any]) -> dict[str, Any]:
@@ -112,6 +119,8 @@ def _detector_params(options: dict[str, Any]) -> dict[str, Any]:
     for name, convert in (("latent_dim", int), ("contamination", float)):
         if name in found:
             found[name] = _number_or_word(found[name], convert)
+    found["tune"] = "budget" in found
+    found["verbose"] = on_terminal() and not options["quiet"]
     if "hidden" in found:
         found["hidden"] = [_number_or_word(size, int) for size in found["hidden"].split(",")]
     return found

@@ -13,12 +13,12 @@ from improbable.cli import parsing
 from improbable.cli.feed import TEXT_FORMATS, columns_of, is_missing
 from improbable.cli.inputs import Feed
 from improbable.cli.outputs import open_rows, write_whole
-from improbable.cli.retyping import Retyping
+from improbable.cli.retyping import Retyping, tabular
 from improbable.data.codec import Codec
 from improbable.data.columns import Identifier
 from improbable.data.files import format_of, open_writer, spill
 from improbable.data.frames import Frame, RawColumn
-from improbable.data.table import TableCodec, tabular
+from improbable.data.table import TableCodec
 from improbable.detector import VAEDetector
 from improbable.errors import DataError
 from improbable.model import Model

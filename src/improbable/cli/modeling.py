@@ -11,7 +11,8 @@ from improbable.cli.destinations import check_destination
 from improbable.cli.inputs import InputFile
 from improbable.cli.training_data import Choice, read_training
 from improbable.data.codec import Codec
-from improbable.data.columns import Identifier, kind_name
+from improbable.data.columns import Identifier
+from improbable.data.kinds import kind_name
 from improbable.data.pictures import Images
 from improbable.data.table import TableCodec
 
@@ -39,7 +40,25 @@ def fit_file(
         "message": history.message,
         "steps": history.steps[-1] if history.steps else 0,
         "held_out_elbo": max(history.held_out_elbo, default=None),
+        **_tuning(detector),
         "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+def _tuning(detector: Any) -> dict[str, Any]:
+    """What a search of settings chose; nothing without one."""
+    if not hasattr(detector, "tuning_"):
+        return {}
+    found = detector.tuning_
+    scores = [trial.held_out_score for trial in found.trials]
+    return {
+        "tuning": {
+            "models": len(scores),
+            "interrupted": found.interrupted,
+            "chosen": found.best,
+            "held_out_score": max(scores, default=None),
+            "default_held_out_score": scores[0] if scores else None,
+        }
     }
 
 
@@ -59,10 +78,23 @@ def fit_lines(record: dict[str, Any]) -> list[str]:
         *(_table_facts(record) if "columns" in record else _image_facts(record)),
         ("held out", f"{counted(record['held_out_rows'], 'row')}, p-values {_down_to(record)}"),
         ("training", f"{record['message']} ({counted(record['steps'], 'step')})"),
+        *_tuning_facts(record),
         ("time", f"{record['seconds']:.1f} s"),
         ("saved to", record["model"]),
     ]
     return [f"{name:<11}{value}" for name, value in facts]
+
+
+def _tuning_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
+    tuning = record.get("tuning", {})
+    if not tuning.get("models"):
+        return []
+    best, default = tuning["held_out_score"], tuning["default_held_out_score"]
+    chosen = ", ".join(_settings(tuning["chosen"]))
+    return [
+        ("tuned", f"{chosen}, best of {counted(tuning['models'], 'model')}"),
+        ("", f"held-out score {number(best)} nats, by default {number(default)}"),
+    ]
 
 
 def _table_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
@@ -136,7 +168,7 @@ def _settings(config: dict[str, Any]) -> list[str]:
 
 
 def _plain(value: Any) -> str:
-    return "x".join(map(str, value)) if isinstance(value, list) else str(value).lower()
+    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value).lower()
 
 
 def _column_line(column: dict[str, Any]) -> tuple[str, ...]:

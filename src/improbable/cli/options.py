@@ -244,7 +244,10 @@ Size = Annotated[
 Prior = Annotated[str | None, typer.Option(help="p(z): aggregated or normal.")]
 ScoreFunction = Annotated[str | None, typer.Option(help="The score that decides.")]
 Contamination = Annotated[
-    str | None, typer.Option(help="Share of the training rows that predict flags, or auto.")
+    str | None,
+    typer.Option(
+        help="Share of anomalies among the training rows, or unknown. By default there are none."
+    ),
 ]
 MaxSteps = Annotated[int | None, typer.Option(help="Optimizer steps at most.")]
 BatchSize = Annotated[int | None, typer.Option(help="Rows a step.")]
@@ -254,6 +257,14 @@ ValidationFraction = Annotated[
 ]
 CalibrationFraction = Annotated[
     float | None, typer.Option(help="Share of the rows that calibrate p-values.")
+]
+Tune = Annotated[
+    int | None,
+    typer.Option(
+        metavar="MODELS",
+        help="Try so many sizes, steps and learning rates, and take the one that scores held-out "
+        "rows highest; those given stay. Needs Optuna.",
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="Where to train: auto, cpu, cuda.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No bar, no summary.")]

@@ -6,7 +6,8 @@ import pyarrow as pa
 
 from improbable.cli.feed import cast_first, columns_of
 from improbable.data.codec import Codec
-from improbable.data.table import tabular
+from improbable.data.table import TableCodec
+from improbable.errors import DataError
 
 
 class Retyping:
@@ -59,3 +60,19 @@ def _types(dtype: str) -> list[pa.DataType]:
 
 def _fits(text: Any, kind: pa.DataType) -> bool:
     return bool(cast_first(text, [kind]).type == kind)
+
+
+def tabular(codec: Codec) -> TableCodec:
+    """The codec itself, if it is one of tables.
+
+    Raises
+    ------
+    DataError
+        If it reads something else.
+    """
+    if not isinstance(codec, TableCodec):
+        raise DataError(
+            "The model learned from images, not from a table. "
+            "Pass a folder of images or an .npz file, or a model of tables."
+        )
+    return codec

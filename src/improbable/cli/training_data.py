@@ -12,9 +12,10 @@ from improbable.cli import parsing
 from improbable.cli.album import open_album
 from improbable.cli.inputs import InputFile
 from improbable.cli.labels import KNOWN, Labels, check_column, listed
-from improbable.data.columns import COLUMNS, Cyclic
+from improbable.data.columns import Cyclic
 from improbable.data.files import read_table
 from improbable.data.images import ImageCodec
+from improbable.data.kinds import COLUMNS
 from improbable.data.parts import Bools
 from improbable.data.pictures import Images
 from improbable.errors import DataError

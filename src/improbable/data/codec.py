@@ -92,8 +92,8 @@ class Codec(Protocol):
         """Items to fit on."""
         ...
 
-    def fit(self, data: Any) -> Self:
-        """Codec that knows the items of `data`."""
+    def fit(self, data: Any, trusted: NDArray[np.intp] | None = None) -> Self:
+        """Codec that knows the items of `data`; those not `trusted` may be anomalies."""
         ...
 
     def read(self, data: Any) -> Source:

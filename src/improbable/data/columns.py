@@ -2,11 +2,11 @@
 
 A kind as the user writes it is empty (``Count()``); `fit` gives a copy that
 holds what it learned. All fields are plain values, so a fitted kind is its own
-JSON. `COLUMNS` names them in model files.
+JSON. `improbable.data.kinds` names them.
 """
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
@@ -89,7 +89,7 @@ class Positive(_Numeric):
 
 @dataclass(frozen=True)
 class Count(_Numeric):
-    """Whole numbers from 0 up; on a log scale when their tail is heavy.
+    """Whole numbers from 0 up; if `log` allows, on a log scale when their tail is heavy.
 
     With ``likelihood="poisson"`` or ``"negative_binomial"`` the probability is
     that of the count itself; with "normal" that of its encoded value. A negative
@@ -99,6 +99,7 @@ class Count(_Numeric):
     likelihood: str = "normal"
     encoding: NumericEncoding | None = None
     n_seen: int = 0
+    log: bool = True
     storage: str = field(default="number", init=False)
 
     def fit(self, values: Values) -> Self:
@@ -109,7 +110,7 @@ class Count(_Numeric):
                 f"Use Count() or Real() with likelihood='normal'."
             )
         positive = finite[finite > 0.0]
-        unit = float(positive.min()) if is_heavy_tailed(finite) else 0.0
+        unit = float(positive.min()) if self.log and is_heavy_tailed(finite) else 0.0
         spike = None if "normal" in self.likelihood else False
         encoding = NumericEncoding.fit(values, unit=unit, spike=spike)
         return replace(self, encoding=encoding, n_seen=int((~np.isnan(values)).sum()))
@@ -342,56 +343,6 @@ class Identifier:
 
     def inverse_transform(self, encoded: Floats) -> Values:
         return np.full(len(encoded), None, dtype=object)
-
-
-COLUMNS: dict[str, type[Any]] = {
-    "real": Real,
-    "positive": Positive,
-    "count": Count,
-    "binary": Binary,
-    "categorical": Categorical,
-    "cyclic": Cyclic,
-    "constant": Constant,
-    "datetime": Datetime,
-    "identifier": Identifier,
-}
-
-
-def kind_name(kind: ColumnKind) -> str:
-    """Name of a column kind in `COLUMNS`."""
-    return next(name for name, cls in COLUMNS.items() if type(kind) is cls)
-
-
-def kind_to_json(kind: ColumnKind) -> dict[str, Any]:
-    """Fitted kind as plain values."""
-    return {"kind": kind_name(kind), **asdict(kind)}  # type: ignore[call-overload]
-
-
-def kind_from_json(record: dict[str, Any]) -> ColumnKind:
-    """Fitted kind from plain values, each checked for its type."""
-    cls = COLUMNS[record["kind"]]
-    chosen = {
-        f.name: _checked(f.name, record[f.name])
-        for f in fields(cls)
-        if f.init and f.name in record
-    }
-    if len(chosen.get("names", ())) != len(chosen.get("counts", ())):
-        raise DataError("A column's names and counts differ in length. Save the model again.")
-    kind: ColumnKind = cls(**chosen)
-    return kind
-
-
-def _checked(name: str, value: Any) -> Any:
-    """Value of a stored field in the type it must have; ValueError or TypeError if it has not."""
-    if name in ("encoding", "trend"):
-        return None if value is None else NumericEncoding.from_json(value)
-    if name in ("names", "cycles"):
-        return tuple(str(entry) for entry in value)
-    if name == "counts":
-        return tuple(max(int(entry), 1) for entry in value)
-    if name in ("max_categories", "n_seen"):
-        return max(int(value), int(name == "max_categories"))
-    return float(value) if name in ("period", "start") else value
 
 
 def _fitted(encoding: NumericEncoding | None) -> NumericEncoding:

@@ -76,7 +76,7 @@ class ImageCodec:
         """Images of any size."""
         return read_images(data, self.size)
 
-    def fit(self, data: Any) -> Self:
+    def fit(self, data: Any, trusted: NDArray[np.intp] | None = None) -> Self:
         """Codec that knows the size and the levels of images.
 
         Raises

@@ -23,7 +23,7 @@ IDENTIFIER_ROWS = 20
 PROBE = 200
 
 
-def infer_kind(column: RawColumn, *, named: bool) -> ColumnKind:
+def infer_kind(column: RawColumn, *, named: bool, log: bool = True) -> ColumnKind:
     """Kind of a column.
 
     Parameters
@@ -33,6 +33,8 @@ def infer_kind(column: RawColumn, *, named: bool) -> ColumnKind:
     named : bool
         Whether the table came with column names. An array holds features,
         never identifiers.
+    log : bool
+        Whether a heavy tail may put a column on a log scale.
 
     Returns
     -------
@@ -43,7 +45,8 @@ def infer_kind(column: RawColumn, *, named: bool) -> ColumnKind:
         finite = column.values[np.isfinite(column.values)]
         return Datetime() if len(np.unique(finite)) > 1 else Constant()
     if column.storage == "number":
-        return _infer_number(column.values, named=named, whole_type="Int" in column.dtype)
+        kind = _infer_number(column.values, named=named, whole_type="Int" in column.dtype)
+        return kind if log else _without_log(kind)
     return _infer_text(column.values, named=named)
 
 
@@ -65,6 +68,12 @@ def _infer_number(values: Floats, *, named: bool, whole_type: bool) -> ColumnKin
     if whole:
         return Count()
     return Positive() if is_heavy_tailed(finite) else Real()
+
+
+def _without_log(kind: ColumnKind) -> ColumnKind:
+    if isinstance(kind, Positive):
+        return Real()
+    return Count(log=False) if isinstance(kind, Count) else kind
 
 
 def _counts_rows(finite: Floats, distinct: Floats) -> bool:

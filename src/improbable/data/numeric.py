@@ -1,5 +1,6 @@
 """The encoding that real, positive and count columns share."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ SPIKE_SHARE = 0.2
 LARGEST = 1e8
 LEAST_SPREAD = 1e-12
 WINSOR = 10.0
+LEAST_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class NumericEncoding:
     floor : float
         Smallest standard deviation, in encoded units: `SCALE_FLOOR`, or the
         rounding error of the column where that is more.
+    knee : float
+        Where encoded values bend from a line to a logarithm; 0 for nowhere.
     """
 
     loc: float = 0.0
@@ -49,6 +53,7 @@ class NumericEncoding:
     low: float = -1.0
     high: float = 1.0
     floor: float = SCALE_FLOOR
+    knee: float = 0.0
 
     @classmethod
     def fit(cls, values: Floats, *, unit: float = 0.0, spike: bool | None = None) -> Self:
@@ -69,8 +74,24 @@ class NumericEncoding:
             raw,
             low=float(encoded.min()),
             high=float(encoded.max()),
-            floor=max(SCALE_FLOOR, resolution(encoded) / np.sqrt(12.0)),
+            floor=_floor(encoded),
         )
+
+    def focused(self, values: Floats, knee: float) -> Self:
+        """The same link, centered and scaled by these values alone, bent beyond `knee` of them.
+
+        Values nearly all alike shrink the scale to `LEAST_SHARE` of what it was
+        at most. The range stays.
+        """
+        values = values[np.isfinite(values) & (values != 0.0 if self.spike else True)]
+        if values.size == 0:
+            return self
+        linked = self._link(values)
+        loc, scale = float(linked.mean()), max(float(linked.std()), LEAST_SHARE * self.scale)
+        ends = (np.array([self.low, self.high]) * self.scale + self.loc - loc) / scale
+        low, high = bend(ends, knee).tolist() if knee else ends.tolist()
+        raw = replace(self, loc=loc, scale=scale, low=low, high=high, knee=knee)
+        return replace(raw, floor=_floor(raw._size(values)))
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Self:
@@ -113,7 +134,8 @@ class NumericEncoding:
     def inverse_transform(self, encoded: Floats) -> Floats:
         """Values in the column's own unit."""
         with np.errstate(over="ignore"):
-            size = encoded[:, -1] * self.scale + self.loc
+            size = unbend(encoded[:, -1], self.knee) if self.knee else encoded[:, -1]
+            size = size * self.scale + self.loc
             values = np.sinh(np.clip(size, -700, 700)) * self.unit if self.unit else size
         values = np.clip(values, -np.finfo(float).max, np.finfo(float).max)
         if self.spike:
@@ -122,7 +144,8 @@ class NumericEncoding:
 
     def _size(self, values: Floats) -> Floats:
         with np.errstate(over="ignore"):
-            return np.clip((self._link(values) - self.loc) / self.scale, -LARGEST, LARGEST)
+            size = np.clip((self._link(values) - self.loc) / self.scale, -LARGEST, LARGEST)
+        return bend(size, self.knee) if self.knee else size
 
     def _link(self, values: Floats) -> Floats:
         if not self.unit:
@@ -132,6 +155,25 @@ class NumericEncoding:
         beyond = np.isinf(ratio) & np.isfinite(values)
         logs = np.log(2.0) + np.log(np.abs(np.where(beyond, values, 1.0))) - np.log(self.unit)
         return np.where(beyond, np.copysign(logs, values), np.arcsinh(ratio))
+
+
+def bend(values: Floats, knee: float) -> Floats:
+    r"""Numbers that grow as a logarithm beyond a knee k: no cell outweighs a whole row.
+
+    .. math:: b(x) = \mathrm{sign}(x) \, k \, (1 + \log(|x| / k)) \quad \text{where } |x| > k
+    """
+    beyond = knee * (1.0 + np.log(np.maximum(np.abs(values), knee) / knee))
+    return np.where(np.abs(values) > knee, np.copysign(beyond, values), values)
+
+
+def unbend(values: Floats, knee: float) -> Floats:
+    """Inverse of `bend`."""
+    beyond = knee * np.exp(np.minimum(np.abs(values) / knee, 700.0) - 1.0)
+    return np.where(np.abs(values) > knee, np.copysign(beyond, values), values)
+
+
+def _floor(encoded: Floats) -> float:
+    return max(SCALE_FLOOR, resolution(encoded) / math.sqrt(12.0))
 
 
 def _loc_scale(sizes: Floats) -> tuple[float, float]:

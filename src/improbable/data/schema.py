@@ -7,10 +7,12 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from improbable.data.columns import COLUMNS, ColumnKind, Constant, Count, Identifier
+from improbable.data.columns import ColumnKind, Constant, Count, Identifier
 from improbable.data.frames import Frame, RawColumn, Values, as_storage
 from improbable.data.inference import infer_kind
+from improbable.data.kinds import COLUMNS, focused
 from improbable.data.parts import Bools, Cells
 from improbable.errors import DataError, SchemaError
 
@@ -143,6 +145,7 @@ def fit_column(
     *,
     named: bool,
     by_name: bool,
+    trusted: NDArray[np.intp] | None = None,
 ) -> Column:
     """Fitted column of a table.
 
@@ -159,13 +162,15 @@ def fit_column(
     by_name : bool
         Whether the likelihood was said of this column rather than of all; then
         it must suit the kind, and wins over one the kind was given.
+    trusted : ndarray of int, optional
+        Rows that alone set the scale of numbers; no log scale is inferred then.
 
     Raises
     ------
     DataError
         If the column cannot be of the kind, or the kind not have the likelihood.
     """
-    kind = kind or infer_kind(raw, named=named)
+    kind = kind or infer_kind(raw, named=named, log=trusted is None)
     values, unreadable = as_storage(raw, kind.storage, raw.dtype)
     if unreadable.any():
         example = raw.values[unreadable][0]
@@ -178,7 +183,10 @@ def fit_column(
         raise DataError(f"Column {name!r} has no value at all. Leave its kind to be inferred.")
     try:
         kind = _with_likelihood(kind, likelihood, by_name=by_name)
-        return Column(name, kind.fit(values), raw.dtype, kind.storage)
+        kind = kind.fit(values)
+        if trusted is not None:
+            kind = focused(kind, values[trusted])
+        return Column(name, kind, raw.dtype, kind.storage)
     except DataError as error:
         raise DataError(f"Column {name!r}: {error}") from error
 

@@ -9,9 +9,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.codec import Codec
-from improbable.data.columns import Datetime, Identifier, kind_from_json, kind_to_json
+from improbable.data.columns import Datetime, Identifier
 from improbable.data.frames import Frame, RawColumn, Values, read_frame
+from improbable.data.kinds import kind_from_json, kind_to_json
 from improbable.data.parts import Floats, Part
 from improbable.data.rows import Rows
 from improbable.data.schema import (
@@ -56,8 +56,15 @@ class TableCodec:
     library: str = "numpy"
     n_rows: int = 0
 
-    def fit(self, data: Any) -> Self:
+    def fit(self, data: Any, trusted: NDArray[np.intp] | None = None) -> Self:
         """Codec that knows the columns of `data`.
+
+        Parameters
+        ----------
+        data : data frame, array, list, or Frame
+        trusted : ndarray of int, optional
+            Rows that alone set the scales of numbers. The others may be
+            anomalies, so no log scale is inferred, which would hide them in a tail.
 
         Raises
         ------
@@ -83,6 +90,7 @@ class TableCodec:
                 likelihoods.get(name),
                 named=frame.named,
                 by_name=by_name,
+                trusted=trusted,
             )
             for name, raw in frame.columns.items()
         )
@@ -379,19 +387,3 @@ class TableCodec:
 
 def _repeated(raw: RawColumn, n: int) -> RawColumn:
     return RawColumn(np.repeat(raw.values, n), raw.storage, raw.dtype)
-
-
-def tabular(codec: Codec) -> TableCodec:
-    """The codec itself, if it is one of tables.
-
-    Raises
-    ------
-    DataError
-        If it reads something else.
-    """
-    if not isinstance(codec, TableCodec):
-        raise DataError(
-            "The model learned from images, not from a table. "
-            "Pass a folder of images or an .npz file, or a model of tables."
-        )
-    return codec
