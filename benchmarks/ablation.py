@@ -32,12 +32,13 @@ from datasets import DataError, data_folder
 from protocol import FEWEST, SETTINGS, LabelledRows, figures, read_set, set_files, trial
 from report import check_markers, environment, table, write_between_markers
 from standings import counted
-from variants import CHOICES, INTERNAL, MOST_RANKED, TOGETHER, Choice, Ranking
+from variants import CHOICES, CONTAMINATED, INTERNAL, MOST_RANKED, TOGETHER, Choice, Ranking
 
 from improbable import VAEDetector
 from improbable.scores import SCORES
 from improbable.settings import AUTO_LATENT, AUTO_STEPS
 
+ALL = {**CHOICES, **CONTAMINATED}
 QUICK = ("annthyroid", "landsat", "mammography", "pendigits", "thyroid", "Wilt")
 KEY = ("setting", "set", "seed", "choice", "score")
 COLUMNS = (*KEY, "roc_auc", "average_precision", "fit_seconds", *CRITERIA)
@@ -87,7 +88,7 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--settings", nargs="+", choices=SETTINGS, default=SETTINGS[:1])
     add("--sets", nargs="+", metavar="SET", help="default: those of 1,000 rows or more")
     add("--seeds", nargs="+", type=int, default=[0], metavar="SEED", help="default: 0")
-    add("--choices", nargs="+", choices=CHOICES, default=list(CHOICES), metavar="CHOICE")
+    add("--choices", nargs="+", choices=ALL, default=list(ALL), metavar="CHOICE")
     add("--results", type=Path, default="benchmarks/results/ablation.parquet", metavar="FILE")
     add("--markdown", type=Path, metavar="FILE", help="write the tables there")
     options = parser.parse_args(argv)
@@ -136,7 +137,11 @@ def run(options: argparse.Namespace, files: dict[str, Path]) -> None:
         for setting in options.settings:
             for seed in options.seeds:
                 place = (setting, name, seed)
-                missing = [one for one in options.choices if (*place, one) not in done]
+                missing = [
+                    one
+                    for one in options.choices
+                    if (*place, one) not in done and suits(one, setting)
+                ]
                 if not missing:
                     continue
                 data = data or read_set(name, files[name])
@@ -145,6 +150,11 @@ def run(options: argparse.Namespace, files: dict[str, Path]) -> None:
                 for choice in missing:
                     rows += measured(dict(zip(KEY, (*place, choice), strict=False)), part)
                     keep(options.results, rows)
+
+
+def suits(choice: str, setting: str) -> bool:
+    """Tell whether a choice changes anything in a setting."""
+    return choice in CHOICES or setting == "contaminated"
 
 
 def capped(data: LabelledRows, setting: str, seed: int) -> Part:
@@ -165,9 +175,9 @@ def size(part: Part) -> str:
 def measured(place: Row, part: Part) -> list[Row]:
     """Fit one choice; return a row for the score that decides, of the default for every score."""
     train, test, is_anomaly = part
-    choice = CHOICES[place["choice"]]
+    choice = ALL[place["choice"]]
     begin = time.process_time()
-    detectors = choice.fit(train, place["seed"])
+    detectors = choice.fit(train, place["seed"], place["setting"])
     seconds = time.process_time() - begin
     said = criteria(detectors, train)
     rows = []
@@ -255,6 +265,7 @@ def told_default() -> str:
 
 def explained(seeds: Sequence[int]) -> list[str]:
     return [
+        "In the contaminated setting the default has `contamination='unknown'`.",
         "Rows marked `random_state` change nothing else: differences of their size are chance. "
         "Rows marked as a score rank by it what the default has learned.",
         "Scores put together as ranks: the mean rank of a row among training rows, and where rows "
@@ -276,7 +287,7 @@ def ablation_table(part: pd.DataFrame) -> list[str]:
         for name in ("roc_auc", "average_precision", "fit_seconds")
     }
     score = DEFAULT[1]
-    others = [(choice, score) for choice in CHOICES if choice != DEFAULT[0]]
+    others = [(choice, score) for choice in ALL if choice != DEFAULT[0]]
     scores = [(DEFAULT[0], name) for name in (*SCORES, *TOGETHER) if name != score]
     there = [key for key in (*others, *scores) if key in wide["roc_auc"].columns]
     return table(HEADER, [row_of(wide, key) for key in (DEFAULT, *there)])

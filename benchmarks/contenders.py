@@ -1,29 +1,33 @@
 """The methods that `adbench.py` compares: this library, and peers at their published settings.
 
-A variant of the detector joins as one more `Method` in `contenders`.
+A variant of the detector joins as one more `Method` in `contenders`. Trained on contaminated rows
+`improbable` is told so; the variant `improbable-auto` is not.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from peers import METHODS, Method, Scorer
+from peers import METHODS, Method, Scorer, fit_improbable
 
 SLOW = ("pyod-vae",)
 
 
-def contenders(n_neighbors: int) -> dict[str, Method]:
+def contenders(n_neighbors: int, *, contaminated: bool = False) -> dict[str, Method]:
     """Return every method, those of nearest neighbours with `n_neighbors`.
 
     Those that `takes_frames` get the rows in their own units, the others standardised ones.
     """
     kth = partial(fit_nearest, n_neighbors=n_neighbors, summary=lambda near: near[:, -1])
     mean = partial(fit_nearest, n_neighbors=n_neighbors, summary=lambda near: near.mean(axis=1))
+    plain, told = METHODS["improbable"], partial(fit_improbable, contamination="unknown")
     return {
-        "improbable": METHODS["improbable"],
+        "improbable": replace(plain, fit=told) if contaminated else plain,
+        "improbable-auto": replace(plain, label="improbable, untold"),
         "knn": Method("kNN", "sklearn.neighbors", kth),
         "dte-np": Method("DTE-NP", "sklearn.neighbors", mean),
         "lof": Method("LOF", "sklearn.neighbors", fit_lof),

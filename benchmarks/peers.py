@@ -39,11 +39,11 @@ class Method:
         return None
 
 
-def fit_improbable(rows: Any, seed: int) -> Scorer:
-    """Fit this library, everything at its default."""
+def fit_improbable(rows: Any, seed: int, **arguments: Any) -> Scorer:
+    """Fit this library, everything else at its default."""
     from improbable import VAEDetector
 
-    detector = VAEDetector(random_state=seed).fit(rows)
+    detector = VAEDetector(random_state=seed, **arguments).fit(rows)
     return lambda new: -detector.score_samples(new)
 
 

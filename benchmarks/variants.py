@@ -23,8 +23,8 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch import distributions as td
 
-from improbable import Real, VAEDetector, fitting, priors, settings, training
-from improbable.data import numeric
+from improbable import Real, VAEDetector, fitting, priors, settings, training, trust
+from improbable.data import kinds, numeric
 from improbable.likelihoods import Normal
 from improbable.objective import elbo
 from improbable.vae import VAE, Batch
@@ -33,6 +33,12 @@ MOST_RANKED = 8_000  # training rows that a score becomes a rank among
 COMPONENTS = (1, 2, 4, 8, 16, 32)
 LEAST_VARIANCE = 1e-3
 NEVER = 10**9
+
+
+BASE: dict[str, dict[str, Any]] = {
+    "one-class": {},
+    "contaminated": {"contamination": "unknown"},
+}
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,9 @@ class Choice:
     members: tuple[dict[str, Any], ...] = ({},)
     as_ranks: bool = False
 
-    def fit(self, train: np.ndarray, seed: int) -> list[VAEDetector]:
+    def fit(self, train: np.ndarray, seed: int, setting: str = "one-class") -> list[VAEDetector]:
         """Return the fitted detectors, mostly one."""
-        given = {"random_state": seed, **self.arguments}
+        given = {"random_state": seed, **BASE[setting], **self.arguments}
         if self.columns:
             given["columns"] = self.columns(train)
         with self.changed():
@@ -207,6 +213,8 @@ INTERNAL = {
     "scale_floor": numeric.SCALE_FLOOR,
     "kernel_scale": priors.KERNEL_SCALE,
     "kernels": fitting.PRIOR_ROWS,
+    "trusted_share": trust.TRUSTED_SHARE,
+    "knee": kinds.KNEE,
 }
 SIZES = tuple({"latent_dim": size, "n_members": 1} for size in (4, 16))
 CHOICES: dict[str, Choice] = {
@@ -245,6 +253,15 @@ CHOICES: dict[str, Choice] = {
     **{f"kernel_scale={scale:g}": inside(priors, "KERNEL_SCALE", scale) for scale in (0.4, 1.0)},
     **{f"kernels={number}": inside(fitting, "PRIOR_ROWS", number) for number in (1_024, 8_192)},
     **{f"n_draws={number}": Choice({"n_draws": number}) for number in (2, 16)},
+}
+CONTAMINATED: dict[str, Choice] = {
+    "contamination=auto": Choice({"contamination": "auto"}),
+    **{
+        f"trusted_share={share:g}": inside(trust, "TRUSTED_SHARE", share)
+        for share in (0.5, 0.7, 0.8, 0.9)
+    },
+    "knee=off": inside(kinds, "KNEE", 1e9),
+    "prior=aggregated": Choice({"prior": "aggregated"}),
 }
 TOGETHER = {
     "ranks:expected_log_prob+kl": ("expected_log_prob", "kl"),

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import ablation
 import choosing
 import variants
-from variants import CHOICES, Choice, Ranking
+from variants import CHOICES, CONTAMINATED, Choice, Ranking
 
 from improbable import VAEDetector, fitting
 from improbable.objective import elbo
@@ -36,9 +36,10 @@ def table(n=200):
     return rows
 
 
-def fitted(choice, arguments):
+def fitted(choice, arguments, setting="one-class"):
     rows = table()
-    detectors = replace(choice, arguments={**arguments, **choice.arguments}).fit(rows, 0)
+    full = replace(choice, arguments={**arguments, **choice.arguments})
+    detectors = full.fit(rows, 0, setting)
     name = detectors[0].score_function
     return detectors, Ranking(tuple((one, name) for one in detectors), choice.as_ranks)(rows, rows)
 
@@ -63,6 +64,21 @@ def test_every_choice_changes_the_scores_and_leaves_nothing_behind(name):
         assert np.abs(scores - plain).max() > 1e-6
     if name.startswith("kernels="):
         assert changed[0].model_.prior.loc.shape[1] > 50
+
+
+@pytest.mark.parametrize("name", CONTAMINATED)
+def test_choices_of_contaminated_training_change_the_scores(name):
+    plain = fitted(Choice(), QUICK, "contaminated")[1]
+    scores = fitted(CONTAMINATED[name], QUICK, "contaminated")[1]
+    again = fitted(Choice(), QUICK, "contaminated")[1]
+    assert np.abs(scores - plain).max() > 1e-6
+    np.testing.assert_array_equal(again, plain)
+
+
+def test_choices_of_contaminated_training_are_for_that_setting_alone():
+    assert ablation.suits("knee=off", "contaminated")
+    assert not ablation.suits("knee=off", "one-class")
+    assert ablation.suits("latent_dim=2", "one-class")
 
 
 def test_a_patch_is_undone_when_the_fit_fails():
