@@ -70,41 +70,31 @@ def _ranked(held_out: ArrayLike) -> Floats:
     return np.sort(values[~np.isnan(values)])
 
 
-def share_of_anomalies(scores: ArrayLike, contamination: float | str) -> float:
-    r"""Share of scores to take for those of anomalies: as given, or a rough count if "unknown".
+def outer_fence(scores: ArrayLike) -> float:
+    r"""Score below which a row lies far out, :math:`Q_1 - 3 (Q_3 - Q_1)`.
 
-    .. math:: \#\{i : s_i < Q_1 - 3 (Q_3 - Q_1)\} / n
-
-    Scores below the outer fence of a box plot [1]_. Nothing in the scores alone
-    tells a heavy tail of normal rows from anomalies, so take it as a hint.
+    The outer fence of a box plot [1]_. Nothing in the scores alone tells a
+    heavy tail of normal rows from anomalies, so it is a habit, not a guarantee.
 
     Parameters
     ----------
     scores : array-like of shape (n,)
-    contamination : float or "unknown"
+        NaN are left out.
 
     Returns
     -------
     float
-        In [0, 1).
+        Minus infinity without a score.
 
     References
     ----------
     .. [1] J. Tukey, "Exploratory Data Analysis", 1977, chapter 2.
     """
-    if not isinstance(contamination, str):
-        return float(contamination)
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.size == 0:
-        return 0.0
-    low, high = np.quantile(scores, [0.25, 0.75])
-    return float(np.mean(scores < low - FENCE * (high - low)))
-
-
-def without_lowest(held_out: ArrayLike, share: float) -> Floats:
-    """Sorted scores without the given share of the lowest."""
-    ranked = _ranked(held_out)
-    return ranked[int(share * len(ranked)) :]
+    ranked = _ranked(scores)
+    if len(ranked) == 0:
+        return -np.inf
+    low, high = np.quantile(ranked, [0.25, 0.75])
+    return float(low - FENCE * (high - low))
 
 
 def q_values(p: ArrayLike) -> Floats:

@@ -57,12 +57,12 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
     score_function : str
         Score that decides, a name in `improbable.scores.SCORES`.
     contamination : "auto", "unknown" or float in (0, 0.5]
-        Share of anomalies among the training rows. "auto": they are normal, and
+        Share of anomalies among the training rows. "auto": all are normal, and
         `predict` flags p-values up to 0.01, or up to 3 / (n + 1) with few
-        held-out rows. "unknown": there may be anomalies; only the rows most
-        like the others are learned from, a share of the held-out rows taken
-        for anomalies is left out of the p-values, and `predict` flags as with
-        "auto". A number: the same with a known share, which `predict` flags.
+        held-out rows. Otherwise only the rows most like the others are learned
+        from, and `predict` flags that share of the training rows, or if
+        "unknown" scores below the outer fence of a box plot of held-out scores.
+        p-values take no account of it, so they are valid, and cautious.
     max_steps : int or "auto"
         Optimizer steps at most; training stops early when the held-out ELBO
         does. "auto" is 80 for tables, 1,000 for images.
@@ -95,7 +95,8 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
     tuning_ : Tuning
         What `tune` tried and chose; only there after ``tune=True``.
     contamination_ : float
-        Share of the held-out rows taken for anomalies; 0 with "auto".
+        Share of the held-out rows that `predict` flags; with "unknown" a hint
+        at the share of anomalies.
     training_outliers_ : ndarray of int
         Positions of the training rows that `predict` flags; only there if
         `contamination` is given.
@@ -203,16 +204,20 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
         return self
 
     def _mark_outliers(self, X: Any) -> None:
-        """Find the training rows to flag; a known share of them sets the offset."""
+        """Set the offset by the anomalies among the training rows, and find them."""
         scores = self.score_samples(X)
-        if self.contamination != "unknown":
-            self.offset_ = float(np.percentile(scores, 100.0 * float(self.contamination)))
+        self.offset_ = (
+            calibration.outer_fence(self.model_.held_out)
+            if isinstance(self.contamination, str)
+            else float(np.percentile(scores, 100.0 * self.contamination))
+        )
         self.training_outliers_ = np.flatnonzero(scores < self.offset_)
 
     @property
     def contamination_(self) -> float:
-        """Share of the held-out rows taken for anomalies."""
-        return float(self._fitted().settings.get("contamination", 0.0))
+        """Share of the held-out rows that `predict` flags."""
+        held_out = self._fitted().held_out
+        return float(np.mean(held_out < self.offset_)) if len(held_out) else 0.0
 
     def _tuned(self, X: Any, settings: Settings) -> Settings:
         """Settings after the search that `tune` asks for."""

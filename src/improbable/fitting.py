@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from improbable import calibration, randomness, training
+from improbable import randomness, training
 from improbable.data.codec import Codec, Source
 from improbable.data.parts import Floats
 from improbable.data.rows import Rows
@@ -223,7 +223,7 @@ def _calibrate(
     *,
     apart: bool,
 ) -> Model:
-    stored: dict[str, Any] = {
+    sizes = {
         "latent_dim": vae.latent_dim,
         "hidden": list(settings.hidden),
         "decoder_hidden": list(settings.decoder_hidden),
@@ -232,7 +232,7 @@ def _calibrate(
     blank = Reference(np.empty((0, len(codec.names))))
     name = settings.score_function
     none = np.zeros(len(codec.names)), np.empty(0)
-    model = Model(codec, vae, prior, noise, name, blank, *none, apart, history, stored)
+    model = Model(codec, vae, prior, noise, name, blank, *none, apart, history, sizes)
     n_reference = min(REFERENCE_ROWS, max(1, REFERENCE_ENTRIES // len(codec.names)))
     reference = held_out.take(slice(n_reference))
     shares = np.where(reference.missing, np.nan, model.shares(reference))
@@ -246,11 +246,7 @@ def _calibrate(
             CalibrationWarning,
             stacklevel=5,
         )
-    if settings.contamination == "auto":
-        return replace(model, held_out=decision)
-    share = calibration.share_of_anomalies(decision, settings.contamination)
-    normal = calibration.without_lowest(decision, share)
-    return replace(model, held_out=normal, settings={**stored, "contamination": share})
+    return replace(model, held_out=decision)
 
 
 def as_sizes(hidden: Sequence[int]) -> tuple[int, ...]:

@@ -42,7 +42,7 @@ class Trial:
     settings : dict
         The constructor arguments that were varied.
     held_out_score : float
-        Mean score of rows kept out of its training, nats. The higher, the better.
+        Mean ELBO of rows kept out of its training, nats. The higher, the better.
     """
 
     settings: dict[str, Any]
@@ -136,10 +136,11 @@ def changed(settings: Settings, values: Mapping[str, Any]) -> Settings:
 
 
 def held_out_score(rows: Source, settings: Settings) -> tuple[float, bool]:
-    """Mean score of rows that a model never saw, nats, and whether Ctrl-C ended its training."""
+    """Mean ELBO of rows that a model never saw, nats, and whether Ctrl-C ended its training."""
+    asked = replace(settings, calibration_fraction=SELECTION_FRACTION, score_function="elbo")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ImprobableWarning)
-        model = fit_source(rows, replace(settings, calibration_fraction=SELECTION_FRACTION))
+        model = fit_source(rows, asked)
     return float(model.held_out.mean()), model.history.stop_reason == "interrupted"
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from importlib.metadata import version as installed
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ from improbable.cli.options import (
     LatentDim,
     LearningRate,
     Likelihood,
+    MaxRows,
     MaxSteps,
     Members,
     ModelOutput,
@@ -74,6 +76,7 @@ def fit(
     labels: About = None,
     size: Size = None,
     contrast: Contrast = None,
+    max_rows: MaxRows = None,
     members: Members = None,
     draws: Draws = None,
     latent_dim: LatentDim = None,
@@ -95,22 +98,23 @@ def fit(
 ) -> None:
     """Learn what normal rows, or images, look like.
 
-    All of INPUT is read, column kinds are inferred, and one model file is written.
+    INPUT is read, column kinds are inferred, and one model file is written.
     What is not said defaults to what VAEDetector does.
     """
+    _fit(context.params)
+
+
+def _fit(options: dict[str, Any]) -> None:
     from improbable.cli.inputs import InputFile
     from improbable.cli.modeling import fit_file, fit_lines
     from improbable.cli.training_data import Choice
 
-    choice = Choice(label, normal, drop or (), kind or (), size, contrast)
-    source = InputFile(input, format, array, labels)
-    record = fit_file(source, choice, output, _detector_params(context.params))
-    _print_unless(record, fit_lines(record), quiet=quiet, json=json)
-
-
-def _print_unless(record: dict[str, Any], lines: list[str], *, quiet: bool, json: bool) -> None:
-    if json or not quiet:
-        print_either(record, lines, json=json)
+    source = InputFile(*(options[name] for name in ("input", "format", "array", "labels")))
+    given: dict[str, Any] = {f.name: options[f.name] or f.default for f in fields(Choice)}
+    choice = Choice(**given)
+    record = fit_file(source, choice, options["output"], _detector_params(options))
+    if options["json"] or not options["quiet"]:
+        print_either(record, fit_lines(record), json=options["json"])
 
 
 def _detector_params(options: dict[str, Any]) -> dict[str, Any]:

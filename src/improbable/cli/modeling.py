@@ -25,7 +25,7 @@ def fit_file(
     from improbable.persistence import save
 
     check_destination(output)
-    data, params = read_training(input, choice, params)
+    data, params, n_rows = read_training(input, choice, params)
     started = time.perf_counter()
     detector = VAEDetector(**params).fit(data)
     save(detector, output)
@@ -33,6 +33,7 @@ def fit_file(
     return {
         "model": output,
         "rows": data.n_rows if isinstance(data, Images) else data.num_rows,
+        "rows_in_input": n_rows,
         **_described(model.codec),
         "held_out_rows": len(model.held_out),
         "smallest_p_value": smallest_p(len(model.held_out)),
@@ -40,8 +41,19 @@ def fit_file(
         "message": history.message,
         "steps": history.steps[-1] if history.steps else 0,
         "held_out_elbo": max(history.held_out_elbo, default=None),
+        **_outliers(detector),
         **_tuning(detector),
         "seconds": round(time.perf_counter() - started, 3),
+    }
+
+
+def _outliers(detector: Any) -> dict[str, Any]:
+    """What was found among the training rows; nothing if all were taken for normal."""
+    if not hasattr(detector, "training_outliers_"):
+        return {}
+    return {
+        "training_outliers": len(detector.training_outliers_),
+        "contamination": detector.contamination_,
     }
 
 
@@ -78,11 +90,19 @@ def fit_lines(record: dict[str, Any]) -> list[str]:
         *(_table_facts(record) if "columns" in record else _image_facts(record)),
         ("held out", f"{counted(record['held_out_rows'], 'row')}, p-values {_down_to(record)}"),
         ("training", f"{record['message']} ({counted(record['steps'], 'step')})"),
+        *_outlier_facts(record),
         *_tuning_facts(record),
         ("time", f"{record['seconds']:.1f} s"),
         ("saved to", record["model"]),
     ]
     return [f"{name:<11}{value}" for name, value in facts]
+
+
+def _outlier_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
+    if "training_outliers" not in record:
+        return []
+    flagged = f"{counted(record['training_outliers'], 'training row')} flagged"
+    return [("anomalies", f"{flagged}, {record['contamination']:.1%} of the rows held out")]
 
 
 def _tuning_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
@@ -100,10 +120,15 @@ def _tuning_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
 def _table_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
     kinds = ", ".join(f"{count} {kind}" for kind, count in record["columns"].items())
     return [
-        ("rows", f"{record['rows']:,}"),
+        ("rows", f"{record['rows']:,}{_drawn(record)}"),
         ("columns", f"{sum(record['columns'].values())}: {kinds}"),
         ("set aside", ", ".join(record["set_aside"]) or "no identifiers"),
     ]
+
+
+def _drawn(record: dict[str, Any]) -> str:
+    n_rows = record["rows_in_input"]
+    return f", drawn from {n_rows:,}" if n_rows > record["rows"] else ""
 
 
 def _image_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
@@ -148,7 +173,7 @@ def inspection_lines(header: dict[str, Any]) -> list[str]:
         ("trained on", rows),
         ("held out", f"{counted(calibration['n'], 'row')} for p-values"),
         ("training", f"{history['message']}; held-out ELBO {elbo} nats"),
-        ("settings", ", ".join(_settings(header["config"]))),
+        ("settings", ", ".join(_settings({**header["config"], **header["settings"]}))),
         ("directions", ", ".join(sorted(header.get("directions", {}))) or "none"),
     ]
     columns = [("column", "kind", "type"), *map(_column_line, schema.get("columns", []))]

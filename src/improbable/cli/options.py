@@ -258,6 +258,14 @@ ValidationFraction = Annotated[
 CalibrationFraction = Annotated[
     float | None, typer.Option(help="Share of the rows that calibrate p-values.")
 ]
+MaxRows = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Rows of a table to learn from at most, at random; 1,000,000 by default.",
+        show_default=False,
+    ),
+]
 Tune = Annotated[
     int | None,
     typer.Option(

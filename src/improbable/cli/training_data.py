@@ -13,14 +13,15 @@ from improbable.cli.album import open_album
 from improbable.cli.inputs import InputFile
 from improbable.cli.labels import KNOWN, Labels, check_column, listed
 from improbable.data.columns import Cyclic
-from improbable.data.files import read_table
 from improbable.data.images import ImageCodec
 from improbable.data.kinds import COLUMNS
 from improbable.data.parts import Bools
 from improbable.data.pictures import Images
+from improbable.data.sampling import Keep, read_sample
 from improbable.errors import DataError
 
 Params = dict[str, Any]
+MOST_ROWS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Choice:
         Columns to leave out, and kinds of columns: for tables.
     size, contrast : str, optional
         What images are resized to, and what becomes of their contrast.
+    max_rows : int, optional
+        Most rows of a table to read, at random; a million if None.
     """
 
     label: str | None = None
@@ -43,40 +46,60 @@ class Choice:
     kind: Sequence[str] = ()
     size: str | None = None
     contrast: str | None = None
+    max_rows: int | None = None
+
+    def reading(self, labels: Labels) -> Keep | None:
+        """What tells which rows a column of labels calls normal; None without such a column."""
+        if self.label is None:
+            if self.normal is not None:
+                raise DataError(
+                    "--normal says which label is normal. Name the column with --label."
+                )
+            return None
+
+        def is_normal(batch: pa.RecordBatch) -> Bools:
+            name = check_column(str(self.label), batch.schema.names, "--label", KNOWN)
+            return labels.read(batch.column(name))[0]
+
+        return is_normal
 
     def normal_rows(self, table: pa.Table) -> Bools | None:
-        """Which rows a column of labels calls normal; None without such a column."""
-        if self.label is not None:
-            labels = Labels(self.normal)
-            name = check_column(self.label, table.column_names, "--label", KNOWN)
-            is_normal, _ = labels.read(table[name])
-            labels.check_found()
-            return is_normal
-        if self.normal is not None:
-            raise DataError("--normal says which label is normal. Name the column with --label.")
-        return None
+        """Which rows of a table are normal; None without a column of labels."""
+        labels = Labels(self.normal)
+        keep = self.reading(labels)
+        if keep is None:
+            return None
+        found = [keep(batch) for batch in table.to_batches()]
+        labels.check_found()
+        return np.concatenate([rows for rows in found if rows is not None])
 
 
-def read_training(input: InputFile, choice: Choice, params: Params) -> tuple[Any, Params]:
-    """What to fit on, and the arguments of the detector that suit it."""
+def read_training(input: InputFile, choice: Choice, params: Params) -> tuple[Any, Params, int]:
+    """What to fit on, the arguments of the detector that suit it, and how many rows there are."""
     if not input.is_images:
         input.check_table(choice.size, choice.contrast)
         params = {**params, "columns": parse_kinds(choice.kind) or None}
-        return _rows(input, choice), params
+        table, n_seen = _rows(input, choice, int(params["random_state"]))
+        return table, params, n_seen
     input.check_images(choice.kind, choice.drop)
     sides = None if choice.size is None else parsing.size(choice.size)
     codec = ImageCodec(params.get("likelihood", "auto"), sides, choice.contrast or "kept")
     others = {name: value for name, value in params.items() if name != "likelihood"}
-    return _images(input, choice, codec), {**others, "codec": codec}
+    images = _images(input, choice, codec)
+    return images, {**others, "codec": codec}, images.n_rows
 
 
-def _rows(input: InputFile, choice: Choice) -> pa.Table:
-    table = read_table(input.path, format=input.format)
+def _rows(input: InputFile, choice: Choice, seed: int) -> tuple[pa.Table, int]:
+    """Rows to learn from, at random if there are many, and how many there are."""
+    labels = Labels(choice.normal)
+    keep = choice.reading(labels)
+    most = MOST_ROWS if choice.max_rows is None else choice.max_rows
+    table, n_seen = read_sample(input.path, most, seed, format=input.format, keep=keep)
     unwanted = set(listed(choice.drop, table.column_names, "--drop"))
-    if (normal := choice.normal_rows(table)) is not None:
-        table = table.filter(pa.array(normal))
+    if keep is not None:
+        labels.check_found()
         unwanted.add(str(choice.label))
-    return table.drop_columns(sorted(unwanted))
+    return table.drop_columns(sorted(unwanted)), n_seen
 
 
 def _images(input: InputFile, choice: Choice, codec: ImageCodec) -> Images:
