@@ -1,6 +1,5 @@
 """The estimator: fit on normal rows, score new ones, decide, and say why."""
 
-from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -8,20 +7,19 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from improbable import calibration, randomness, results
+from improbable import calibration, results
 from improbable.data.parts import Floats
 from improbable.data.rows import Rows
-from improbable.fitting import Settings, fit_model
+from improbable.fitting import Settings, fit_model, refit_model, warn_of
 from improbable.model import Model
 from improbable.progress import say_ending, training_bar, tuning_bar
-from improbable.scores import SCORES
 from improbable.settings import check_settings
 from improbable.training import History
-from improbable.tuning import free, tune
-from improbable.verbs import LatentVerbs
+from improbable.tuning import Tuning, free, tune
+from improbable.verbs import LatentVerbs, RowVerbs
 
 
-class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[misc]
+class VAEDetector(RowVerbs, LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[misc]
     r"""Anomaly detector that learns what normal rows look like with a variational autoencoder.
 
     It bounds log p(x) of a row by Monte-Carlo draws from q(z given x),
@@ -189,19 +187,55 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
             If the table cannot be modeled, or `columns` names unknown columns.
         """
         settings = check_settings(self.get_params(deep=False))
-        self.__dict__.pop("tuning_", None)
-        self.__dict__.pop("training_outliers_", None)
+        tuning = None
         if self.tune:
-            settings = self._tuned(X, settings)
+            settings, tuning = self._tuned(X, settings)
         with training_bar(shown=bool(self.verbose)) as progress:
             model = fit_model(X, settings, progress)
-        if self.verbose:
-            say_ending(model.history)
+        self._take(model, X)
+        if tuning is not None:
+            self.tuning_ = tuning
+        return self
+
+    def refit(self, X: Any) -> Self:
+        """Go on learning from further rows: same encoding, new weights, prior and calibration.
+
+        What X does not show is forgotten by and by, so pass rows of before along
+        with new ones if both are still normal. Directions and tuning of before
+        are dropped; `max_steps` and `learning_rate` are those of now.
+
+        Parameters
+        ----------
+        X : data frame, array or list of shape (n_samples, n_features)
+            Normal rows with the columns seen at fit.
+
+        Returns
+        -------
+        VAEDetector
+            Itself.
+
+        Raises
+        ------
+        DataError, SchemaError
+            If the rows do not have those columns.
+        """
+        settings = check_settings(self.get_params(deep=False))
+        with training_bar(shown=bool(self.verbose)) as progress:
+            model = refit_model(self._fitted(), X, settings, progress)
+        self._take(model, X)
+        return self
+
+    def _take(self, model: Model, X: Any) -> None:
+        """Take a model as this detector's own, and set the offset."""
+        for name in ("tuning_", "training_outliers_"):
+            self.__dict__.pop(name, None)
         alpha = max(results.AUTO_ALPHA, 3.0 * calibration.smallest_p(len(model.held_out)))
         self._adopt(model, calibration.threshold_at(model.held_out, alpha))
         if self.contamination != "auto":
             self._mark_outliers(X)
-        return self
+        if self.verbose:
+            say_ending(model.history)
+        warn_of(model)
 
     def _mark_outliers(self, X: Any) -> None:
         """Set the offset by the anomalies among the training rows, and find them."""
@@ -219,13 +253,11 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
         held_out = self._fitted().held_out
         return float(np.mean(held_out < self.offset_)) if len(held_out) else 0.0
 
-    def _tuned(self, X: Any, settings: Settings) -> Settings:
-        """Settings after the search that `tune` asks for."""
-        settings = replace(settings, random_state=randomness.whole_seed(self.random_state))
+    def _tuned(self, X: Any, settings: Settings) -> tuple[Settings, Tuning]:
+        """Settings after the search that `tune` asks for, and the search."""
         varied = free(self.get_params(deep=False), type(self)().get_params(deep=False))
         with tuning_bar(self.budget, shown=bool(self.verbose)) as progress:
-            settings, self.tuning_ = tune(X, settings, varied, self.budget, progress)
-        return settings
+            return tune(X, settings, varied, self.budget, progress)
 
     def _adopt(self, model: Model, offset: float) -> None:
         """Take a fitted model as this detector's own."""
@@ -339,38 +371,6 @@ class VAEDetector(LatentVerbs, OutlierMixin, BaseEstimator):  # type: ignore[mis
             higher, the more normal.
         """
         return self._fitted().score(self._rows(X), definition)
-
-    def scores(self, X: Any) -> Any:
-        """Every definition side by side, each with its Monte-Carlo standard error.
-
-        Returns
-        -------
-        data frame of the library of `X`, or record array for arrays
-            A column for each name in `improbable.scores.SCORES` and one
-            ``<name>_se``; nats.
-        """
-        model = self._fitted()
-        frame = model.codec.read(X)
-        return results.all_scores(model, model.codec.transform(frame), list(SCORES), frame.library)
-
-    def explain(self, X: Any) -> Any:
-        """Each column's share of `expected_log_prob`, how unusual it is, and what was expected.
-
-        Costs about `n_features` times as much as scoring: each cell's
-        expectation is conditional on the other columns of its row.
-        """
-        model = self._fitted()
-        return results.explain(model, model.codec.read(X))
-
-    def reconstruct(self, X: Any) -> Any:
-        """Rows as the model decodes them, in the units, types and order of the training table."""
-        model = self._fitted()
-        return results.reconstruct(model, model.codec.read(X))
-
-    def impute(self, X: Any) -> Any:
-        """The same rows with missing cells filled by their importance-weighted expectation."""
-        model = self._fitted()
-        return results.impute(model, model.codec.read(X))
 
     def __sklearn_is_fitted__(self) -> bool:
         """Whether `fit` has run."""

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from improbable.explanations import Reference
 from improbable.model import Model, as_batch, typical_cells
 from improbable.networks import Network, initialize
 from improbable.priors import Prior, aggregated_posterior
-from improbable.start import linear_start
+from improbable.start import START_ROWS, linear_start
 from improbable.training import History, Progress, TrainConfig
 from improbable.trust import narrowed, trusted_rows, trusted_share
 from improbable.vae import VAE, Batch, assemble_vae
@@ -46,7 +47,7 @@ class Settings:
     score_function: str
     validation_fraction: float
     calibration_fraction: float
-    random_state: randomness.RandomState
+    random_state: int
     device: str
     train: TrainConfig
     contamination: float | str = "auto"
@@ -100,10 +101,9 @@ def _split(n: int, settings: Settings, seed: np.random.SeedSequence) -> Split:
 
 
 def learned_rows(data: Any, settings: Settings) -> Source:
-    """Rows that a fit by an int `random_state` learns from, those for calibration left out."""
+    """Rows that a fit learns from, those for calibration left out."""
     source = settings.codec.open(data)
-    seeds = randomness.seed_sequence(settings.random_state).spawn(4)
-    return source.take(_split(source.n_rows, settings, seeds[0]).learned)
+    return source.take(_split(source.n_rows, settings, _seeds(settings)[0]).learned)
 
 
 def fit_model(data: Any, settings: Settings, progress: Progress | None = None) -> Model:
@@ -122,8 +122,7 @@ def fit_model(data: Any, settings: Settings, progress: Progress | None = None) -
 
 def fit_source(source: Source, settings: Settings, progress: Progress | None = None) -> Model:
     """`fit_model` for rows that the codec has read."""
-    seeds = randomness.seed_sequence(settings.random_state).spawn(4)
-    split = _split(source.n_rows, settings, seeds[0])
+    split = _split(source.n_rows, settings, _seeds(settings)[0])
     if settings.contamination != "auto" and split.apart:
         split, codec = _trusted(source, split, settings)
     else:
@@ -133,15 +132,60 @@ def fit_source(source: Source, settings: Settings, progress: Progress | None = N
             "Every column holds one value in all rows, so there is nothing to learn. "
             "Pass rows that differ."
         )
+    return _learn(source, split, codec, None, settings, progress)
+
+
+def refit_model(
+    model: Model, data: Any, settings: Settings, progress: Progress | None = None
+) -> Model:
+    """Model that goes on learning from new rows: same encoding, new weights, prior, calibration.
+
+    Raises
+    ------
+    DataError, SchemaError
+        If the rows are not of the kind the model learned from.
+    """
+    source = model.codec.read(data)
+    settings = replace(
+        settings,
+        latent_dim=model.vae.latent_dim,
+        hidden=as_sizes(model.settings["hidden"]),
+        decoder_hidden=as_sizes(model.settings["decoder_hidden"]),
+    )
+    split = _split(source.n_rows, settings, _seeds(settings)[0])
+    if settings.contamination != "auto" and split.apart:
+        split, _ = _trusted(source, split, settings)
+    return _learn(source, split, model.codec, model, settings, progress)
+
+
+def _learn(
+    source: Source,
+    split: Split,
+    codec: Codec,
+    known: Model | None,
+    settings: Settings,
+    progress: Progress | None,
+) -> Model:
+    """Train the networks, fresh or known ones, and calibrate."""
+    _, for_weights, for_batches, for_noise = _seeds(settings)
     most_seen = settings.train.max_steps * settings.train.batch_size
     train = codec.transform(source.take(split.train[:most_seen]))
     validation = codec.transform(source.take(split.validation))
-    vae = _build(codec, settings, randomness.torch_generator(seeds[1]))
-    history = _train(vae, train, validation, settings, seeds[2], progress)
-    noise = randomness.draw_noise(settings.n_draws, settings.latent_dim, seeds[3])
+    if known is None:
+        vae = _build(codec, settings, randomness.torch_generator(for_weights))
+        linear_start(vae, _to(train.take(slice(START_ROWS)), "cpu"))
+        noise = randomness.draw_noise(settings.n_draws, settings.latent_dim, for_noise)
+    else:
+        vae, noise = deepcopy(known.vae).float().requires_grad_(requires_grad=True), known.noise
+    history = _train(vae, train, validation, settings, for_batches, progress)
     held_out = codec.transform(source.take(split.calibration))
     prior = make_prior(settings.prior, vae, train, validation)
     return _calibrate(codec, vae, prior, noise, held_out, history, settings, apart=split.apart)
+
+
+def _seeds(settings: Settings) -> list[np.random.SeedSequence]:
+    """Seeds of the split, the weights, the batches, and the noise of scoring."""
+    return randomness.seed_sequence(settings.random_state).spawn(4)
 
 
 @torch.no_grad()
@@ -178,13 +222,10 @@ def _train(
 ) -> History:
     device = choose_device(settings.device)
     rows, held_out = (_to(part, device) for part in (train, validation))
-    linear_start(vae, rows)
     vae.to(device)
     generator = randomness.torch_generator(seed, device)
     history = training.fit(vae, rows, held_out, settings.train, generator, progress)
     vae.to("cpu").double().eval().requires_grad_(requires_grad=False)
-    if history.stop_reason in ("interrupted", "non_finite") or min(history.active_units) == 0:
-        warnings.warn(f"Training ended: {history.message}.", TrainingWarning, stacklevel=5)
     return history
 
 
@@ -239,14 +280,21 @@ def _calibrate(
     model = replace(model, reference=Reference(shares))
     model = replace(model, typical=typical_cells(model, reference))
     decision: Floats = np.sort(model.decision_scores(held_out)) if len(held_out) else np.empty(0)
-    if not apart:
-        warnings.warn(
-            f"Only {len(held_out)} rows: none could be kept out of training, so p-values are "
-            f"optimistic. Pass {FEWEST_TO_SPLIT} rows or more.",
-            CalibrationWarning,
-            stacklevel=5,
-        )
     return replace(model, held_out=decision)
+
+
+def warn_of(model: Model) -> None:
+    """Warn of a fit that ended early, that learned nothing of z, or of too few rows."""
+    history = model.history
+    if history.stop_reason in ("interrupted", "non_finite") or min(history.active_units) == 0:
+        warnings.warn(f"Training ended: {history.message}.", TrainingWarning, stacklevel=4)
+    if not model.held_out_apart:
+        warnings.warn(
+            f"Only {len(model.held_out)} rows: none could be kept out of training, so p-values "
+            f"are optimistic. Pass {FEWEST_TO_SPLIT} rows or more.",
+            CalibrationWarning,
+            stacklevel=4,
+        )
 
 
 def as_sizes(hidden: Sequence[int]) -> tuple[int, ...]:

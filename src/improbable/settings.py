@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
+from improbable import randomness
 from improbable.data.codec import Codec
 from improbable.data.table import TableCodec
 from improbable.errors import ImprobableError
@@ -52,7 +53,7 @@ def check_settings(params: Mapping[str, Any]) -> Settings:
         contamination=params["contamination"],
         validation_fraction=float(params["validation_fraction"]),
         calibration_fraction=float(params["calibration_fraction"]),
-        random_state=params["random_state"],
+        random_state=randomness.whole_seed(params["random_state"]),
         device=str(params["device"]),
         train=_training(params, codec),
     )

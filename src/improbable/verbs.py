@@ -1,4 +1,4 @@
-"""The latent space at work: what a fitted detector does with points z and their rows."""
+"""What a fitted detector does with rows and their cells, and with points z in latent space."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +14,77 @@ from improbable.latent.clusters import Clusters, cluster
 from improbable.latent.gaussians import Posterior
 from improbable.latent.index import LatentIndex
 from improbable.model import Model
+from improbable.scores import SCORES
+
+
+class RowVerbs:
+    """Verbs that give rows, or tell of each row's cells."""
+
+    def _fitted(self) -> Model:
+        raise NotImplementedError
+
+    def scores(self, X: Any) -> Any:
+        """Every definition side by side, each with its Monte-Carlo standard error.
+
+        Returns
+        -------
+        data frame of the library of `X`, or record array for arrays
+            A column for each name in `improbable.scores.SCORES` and one
+            ``<name>_se``; nats.
+        """
+        model = self._fitted()
+        frame = model.codec.read(X)
+        return results.all_scores(model, model.codec.transform(frame), list(SCORES), frame.library)
+
+    def explain(self, X: Any) -> Any:
+        """Each column's share of `expected_log_prob`, how unusual it is, and what was expected.
+
+        Costs about `n_features` times as much as scoring: each cell's
+        expectation is conditional on the other columns of its row.
+        """
+        model = self._fitted()
+        return results.explain(model, model.codec.read(X))
+
+    def reconstruct(self, X: Any) -> Any:
+        """Rows as the model decodes them, in the units, types and order of the training table."""
+        model = self._fitted()
+        return results.reconstruct(model, model.codec.read(X))
+
+    def impute(self, X: Any) -> Any:
+        """The same rows with missing cells filled by their importance-weighted expectation."""
+        model = self._fitted()
+        return results.impute(model, model.codec.read(X))
+
+    def sample(
+        self,
+        n_samples: int = 1,
+        *,
+        prior: str | None = None,
+        given: Any = None,
+        random_state: Any = None,
+    ) -> Any:
+        """New rows of the lead member: z from the prior, x from p(x given z).
+
+        Parameters
+        ----------
+        n_samples : int
+            Rows.
+        prior : str, optional
+            "aggregated", where training rows lie, or "normal"; the detector's own if None.
+        given : mapping of str to value, optional
+            Columns held at a value, as in ``{"sex": "F"}``; the others follow by
+            importance resampling.
+        random_state : int, Generator, RandomState or None
+
+        Warns
+        -----
+        DataWarning
+            If `given` is so rare that few draws count.
+        """
+        model = self._fitted()
+        return results.sample(
+            model, n_samples, prior=prior, given=given, random_state=random_state
+        )
 
 
 class LatentVerbs:
@@ -78,37 +149,6 @@ class LatentVerbs:
     def latent_summary(self, X: Any) -> LatentSummary:
         """Latent dimensions, the most active first, with statistics of their posteriors over X."""
         return algebra.latent_summary(self.posterior(X))
-
-    def sample(
-        self,
-        n_samples: int = 1,
-        *,
-        prior: str | None = None,
-        given: Any = None,
-        random_state: Any = None,
-    ) -> Any:
-        """New rows of the lead member: z from the prior, x from p(x given z).
-
-        Parameters
-        ----------
-        n_samples : int
-            Rows.
-        prior : str, optional
-            "aggregated", where training rows lie, or "normal"; the detector's own if None.
-        given : mapping of str to value, optional
-            Columns held at a value, as in ``{"sex": "F"}``; the others follow by
-            importance resampling.
-        random_state : int, Generator, RandomState or None
-
-        Warns
-        -----
-        DataWarning
-            If `given` is so rare that few draws count.
-        """
-        model = self._fitted()
-        return results.sample(
-            model, n_samples, prior=prior, given=given, random_state=random_state
-        )
 
     def sample_like(
         self, row: Any, n_samples: int = 1, *, spread: float = 1.0, random_state: Any = None
