@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import genpareto
+from scipy.stats import genpareto, kstwobign
 
 from improbable.errors import ImprobableError, NotCalibratedError
 
@@ -15,6 +15,7 @@ Floats = NDArray[np.float64]
 TAIL_SHARE = 0.1
 TAIL_ROWS = 50
 FENCE = 3.0
+DRIFT_LEVEL = 0.001
 
 
 def p_values(scores: ArrayLike, held_out: ArrayLike) -> Floats:
@@ -251,3 +252,66 @@ def tail_p_values(scores: ArrayLike, held_out: ArrayLike, tail: Tail) -> Floats:
     lowest = float(np.nanmin(np.asarray(held_out, dtype=np.float64)))
     beyond = np.asarray(scores, dtype=np.float64) < lowest
     return np.where(beyond, np.fmin(exact, tail.p_values(scores)), exact)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Whether the p-values of many rows are still uniform.
+
+    Attributes
+    ----------
+    statistic : float
+        Largest distance between the share of p-values up to a level and the
+        level itself, in [0, 1].
+    p_value : float
+        How often rows like the held-out ones lie as far from uniform. Low is drift.
+    n : int
+        Rows judged.
+    """
+
+    statistic: float
+    p_value: float
+    n: int
+
+    @property
+    def is_drift(self) -> bool:
+        """Whether `p_value` is at most `DRIFT_LEVEL`."""
+        return self.p_value <= DRIFT_LEVEL
+
+
+def drift(levels: ArrayLike, counts: ArrayLike, n_held_out: int) -> Drift:
+    r"""Two-sided Kolmogorov-Smirnov test of conformal p-values.
+
+    Rows exchangeable with the held-out ones have p-values uniform on
+    1/(n + 1), ..., 1. With m rows the statistic is compared with the limit law
+    of two samples, :math:`\sqrt{nm / (n + m)} \, D` [1]_; ties make it cautious.
+
+    Parameters
+    ----------
+    levels : array-like of shape (k,)
+        Distinct p-values, ascending.
+    counts : array-like of shape (k,)
+        Rows of each.
+    n_held_out : int
+        Held-out scores behind the p-values.
+
+    Returns
+    -------
+    Drift
+
+    References
+    ----------
+    .. [1] N. Smirnov, "Table for Estimating the Goodness of Fit of Empirical
+       Distributions", Annals of Mathematical Statistics, 1948.
+    """
+    levels, counts = np.asarray(levels, dtype=np.float64), np.asarray(counts, dtype=np.float64)
+    n = int(counts.sum())
+    if n == 0:
+        return Drift(0.0, 1.0, 0)
+    reached = np.cumsum(counts) / n
+    before = np.concatenate([[0.0], reached[:-1]])
+    above = reached - levels
+    below = levels - 1.0 / (n_held_out + 1) - before
+    statistic = float(max(above.max(), below.max(), 0.0))
+    size = n * n_held_out / (n + n_held_out)
+    return Drift(statistic, float(kstwobign.sf(np.sqrt(size) * statistic)), n)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from improbable import generation, randomness, results
+from improbable.calibration import Drift, drift
 from improbable.data.parts import Floats
 from improbable.errors import DataError, ImprobableError
 from improbable.latent import algebra
@@ -35,6 +36,31 @@ class RowVerbs:
         model = self._fitted()
         frame = model.codec.read(X)
         return results.all_scores(model, model.codec.transform(frame), list(SCORES), frame.library)
+
+    def drift(self, X: Any) -> Drift:
+        """Whether rows are, as a whole, still like those held out at fit.
+
+        Single anomalies move the low end of the p-values; drift moves them all.
+        Look for it on hundreds of rows at a time, and `refit` if it is there to stay.
+
+        Parameters
+        ----------
+        X : data frame, array or list of shape (n_samples, n_features)
+
+        Returns
+        -------
+        Drift
+            A Kolmogorov-Smirnov test of the p-values against the uniform distribution.
+
+        Raises
+        ------
+        NotCalibratedError
+            If no rows were held out.
+        """
+        model = self._fitted()
+        p = model.p_values(model.decision_scores(model.codec.transform(model.codec.read(X))))
+        levels, counts = np.unique(p, return_counts=True)
+        return drift(levels, counts, len(model.held_out))
 
     def explain(self, X: Any) -> Any:
         """Each column's share of `expected_log_prob`, how unusual it is, and what was expected.

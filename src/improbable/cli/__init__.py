@@ -32,6 +32,7 @@ class Guarded(TyperGroup):
 
 EXAMPLES: dict[Callable[..., None], str] = {
     commands_model.fit: "fit normal.csv -o model.safetensors",
+    commands_model.refit: "refit more.csv -m model.safetensors -o newer.safetensors",
     commands_rows.score: "score new.parquet -m model.safetensors -o scored.parquet --alpha 0.01",
     commands_reasons.explain: "explain new.csv -m model.safetensors --row 17",
     commands_rows.reconstruct: "reconstruct new.csv -m model.safetensors -o decoded.csv",

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from importlib.metadata import version as installed
 from typing import Annotated, Any
 
@@ -32,6 +33,7 @@ from improbable.cli.options import (
     MaxRows,
     MaxSteps,
     Members,
+    ModelFile,
     ModelOutput,
     Normal,
     Prior,
@@ -101,18 +103,50 @@ def fit(
     INPUT is read, column kinds are inferred, and one model file is written.
     What is not said defaults to what VAEDetector does.
     """
-    _fit(context.params)
+    from improbable.cli.modeling import fit_file
+
+    _fit(context.params, fit_file)
 
 
-def _fit(options: dict[str, Any]) -> None:
+def refit(
+    context: typer.Context,
+    input: Input,
+    model: ModelFile,
+    output: ModelOutput,
+    label: Label = None,
+    normal: Normal = None,
+    drop: Drop = None,
+    format: InputFormat = None,
+    array: Array = None,
+    labels: About = None,
+    max_rows: MaxRows = None,
+    contamination: Contamination = None,
+    max_steps: MaxSteps = None,
+    learning_rate: LearningRate = None,
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Go on learning from further normal rows, or images.
+
+    Columns and their encoding stay as they were at fit; weights, prior and p-values follow the
+    rows of INPUT, so pass rows of before along with new ones if both are still normal.
+    """
+    from improbable.cli.modeling import refit_file
+
+    options = {**dict.fromkeys(ARGUMENTS), "kind": None, "size": None, "contrast": None}
+    _fit({**options, **context.params}, partial(refit_file, model))
+
+
+def _fit(options: dict[str, Any], learn: Callable[..., dict[str, Any]]) -> None:
     from improbable.cli.inputs import InputFile
-    from improbable.cli.modeling import fit_file, fit_lines
+    from improbable.cli.modeling import fit_lines
     from improbable.cli.training_data import Choice
 
     source = InputFile(*(options[name] for name in ("input", "format", "array", "labels")))
     given: dict[str, Any] = {f.name: options[f.name] or f.default for f in fields(Choice)}
     choice = Choice(**given)
-    record = fit_file(source, choice, options["output"], _detector_params(options))
+    record = learn(source, choice, options["output"], _detector_params(options))
     if options["json"] or not options["quiet"]:
         print_either(record, fit_lines(record), json=options["json"])
 

@@ -1,6 +1,7 @@
 """Commands that stream rows through a model into a file."""
 
 import time
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -67,11 +68,12 @@ def score(
     feed = open_feed(source, fitted.codec)
     started = time.perf_counter()
     scoring = Scoring(fitted, question, prefix)
-    rows, flagged = scoring.run(feed, output, format=output_format, shown=progress)
-    speed = round(rows / (time.perf_counter() - started))
-    line = f"{counted(rows, 'row')}, {flagged:,} flagged at {question}, {speed:,} rows/s"
-    record = {"rows": rows, "flagged": flagged, "alpha": alpha, "fdr": fdr, "output": output}
-    report(line, {**record, "rows_per_second": speed}, json=json)
+    found = scoring.run(feed, output, format=output_format, shown=progress)
+    speed = round(found.n_rows / (time.perf_counter() - started))
+    line = f"{counted(found.n_rows, 'row')}, {found.n_flagged:,} flagged at {question}"
+    record = {"rows": found.n_rows, "flagged": found.n_flagged, "alpha": alpha, "fdr": fdr}
+    facts = {"output": output, "rows_per_second": speed, "drift": asdict(found.drift)}
+    report(f"{line}, {speed:,} rows/s{found.remark}", {**record, **facts}, json=json)
 
 
 def reconstruct(

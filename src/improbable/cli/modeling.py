@@ -9,7 +9,7 @@ from improbable.calibration import smallest_p
 from improbable.cli.console import aligned, counted, number
 from improbable.cli.destinations import check_destination
 from improbable.cli.inputs import InputFile
-from improbable.cli.training_data import Choice, read_training
+from improbable.cli.training_data import Choice, read_more, read_training
 from improbable.data.codec import Codec
 from improbable.data.columns import Identifier
 from improbable.data.kinds import kind_name
@@ -29,6 +29,25 @@ def fit_file(
     started = time.perf_counter()
     detector = VAEDetector(**params).fit(data)
     save(detector, output)
+    return _record(detector, data, n_rows, output, started)
+
+
+def refit_file(
+    model: str, input: InputFile, choice: Choice, output: str, params: dict[str, Any]
+) -> dict[str, Any]:
+    """Let a model go on learning, save it, and say what came out."""
+    from improbable.persistence import load, save
+
+    check_destination(output)
+    detector = load(model)
+    data, n_rows = read_more(input, choice, detector.model_.codec, int(params["random_state"]))
+    started = time.perf_counter()
+    given = {name: value for name, value in params.items() if name != "tune"}
+    save(detector.set_params(**given).refit(data), output)
+    return _record(detector, data, n_rows, output, started)
+
+
+def _record(detector: Any, data: Any, n_rows: int, output: str, started: float) -> dict[str, Any]:
     model, history = detector.model_, detector.history_
     return {
         "model": output,

@@ -78,10 +78,33 @@ class Tally:
         np.add.at(total, place, np.concatenate([self._counts, counts]))
         self._levels, self._counts = merged, total
 
+    def drift(self, n_held_out: int) -> calibration.Drift:
+        """Test of the p-values counted so far."""
+        return calibration.drift(self._levels, self._counts, n_held_out)
+
     def q_values(self) -> Callable[[Floats], Floats]:
         """Function from p-values that were counted to their q-values."""
         table = np.append(calibration.q_value_levels(self._levels, self._counts), np.nan)
         return lambda p: table[np.searchsorted(self._levels, p)]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What all rows came to: how many, how many flagged, and whether they drift."""
+
+    n_rows: int
+    n_flagged: int
+    drift: calibration.Drift
+
+    @property
+    def remark(self) -> str:
+        """A word on drift; nothing without it."""
+        if not self.drift.is_drift:
+            return ""
+        return (
+            "; as a whole the rows differ from those held out at fit (Kolmogorov-Smirnov "
+            f"{self.drift.statistic:.2f}, p {self.drift.p_value:.1g}): refit if that stays"
+        )
 
 
 @dataclass(frozen=True)
@@ -101,10 +124,8 @@ class Scoring:
     question: Question
     prefix: str = ""
 
-    def run(
-        self, feed: Feed, output: str, *, format: str | None, shown: bool | None
-    ) -> tuple[int, int]:
-        """Score all rows and write them; how many there were, and how many were flagged."""
+    def run(self, feed: Feed, output: str, *, format: str | None, shown: bool | None) -> Outcome:
+        """Score all rows and write them."""
         check_new_columns([self.prefix + name for name in RESULT], feed.schema.names)
         typed = feed.text and format_of(output, format) not in TEXT_FORMATS
         schema = _appended(feed.schema, [f.with_name(self.prefix + f.name) for f in _EVIDENCE])
@@ -116,7 +137,9 @@ class Scoring:
                     self._score(batch, source, scored)
                     moved(batch.num_rows)
             with rows_bar("writing", shown=shown, total=feed.n_rows) as moved:
-                return feed.n_rows, self._write(scored, feed, output, format=format, moved=moved)
+                flagged = self._write(scored, feed, output, format=format, moved=moved)
+        drift = scored.tally.drift(len(self.model.held_out))
+        return Outcome(feed.n_rows, flagged, drift)
 
     def _score(self, batch: pa.RecordBatch, source: Source, scored: Scored) -> None:
         found = judge(self.model, source, self.question, batch.num_rows)

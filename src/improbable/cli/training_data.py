@@ -12,6 +12,7 @@ from improbable.cli import parsing
 from improbable.cli.album import open_album
 from improbable.cli.inputs import InputFile
 from improbable.cli.labels import KNOWN, Labels, check_column, listed
+from improbable.data.codec import Codec
 from improbable.data.columns import Cyclic
 from improbable.data.images import ImageCodec
 from improbable.data.kinds import COLUMNS
@@ -87,6 +88,15 @@ def read_training(input: InputFile, choice: Choice, params: Params) -> tuple[Any
     others = {name: value for name, value in params.items() if name != "likelihood"}
     images = _images(input, choice, codec)
     return images, {**others, "codec": codec}, images.n_rows
+
+
+def read_more(input: InputFile, choice: Choice, codec: Codec, seed: int) -> tuple[Any, int]:
+    """What a model of this codec goes on learning from, and how many rows there are."""
+    if isinstance(codec, ImageCodec):
+        images = _images(input, choice, codec)
+        return images, images.n_rows
+    input.check_table()
+    return _rows(input, choice, seed)
 
 
 def _rows(input: InputFile, choice: Choice, seed: int) -> tuple[pa.Table, int]:
