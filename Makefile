@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test check format bench bench-speed clean
 
 help: ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,10 @@ format: $(READY) ## rewrite the sources in the house format
 bench: $(READY) ## this library beside its rivals, on the same rows
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@$(BIN)/python benchmarks/compare.py
+
+bench-speed: $(READY) ## how fast it is, into docs/performance.md
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,plots]'
+	@$(BIN)/python benchmarks/speed.py --markdown docs/performance.md
 
 clean: ## remove what the targets made
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

@@ -10,6 +10,7 @@ from improbable.calibration import (
     TAIL_ROWS,
     Tail,
     fit_tail,
+    outer_fence,
     p_values,
     q_value_levels,
     q_values,
@@ -163,6 +164,45 @@ def test_threshold_edges():
     assert threshold_at([], 0.1) == -np.inf
     assert threshold_at([np.nan, 1.0, 3.0], 0.4) == 1.0
     assert smallest_p(99) == 0.01
+
+
+# -- outer fence ----------------------------------------------------------------------------
+
+
+def test_outer_fence_is_three_boxes_below_the_box():
+    """Quartiles of 1 to 5 are 2 and 4: the box is 2 wide."""
+    assert outer_fence([1.0, 2.0, 3.0, 4.0, 5.0]) == 2.0 - 3.0 * 2.0
+    assert outer_fence([5.0, 3.0, 1.0, 2.0, 4.0, np.nan]) == -4.0
+    assert outer_fence(np.arange(9.0) * 10.0) == 20.0 - 3.0 * 40.0
+
+
+def test_outer_fence_of_one_score_of_equal_ones_and_of_none():
+    assert outer_fence([7.0]) == 7.0
+    assert outer_fence([7.0] * 9) == 7.0
+    assert outer_fence([]) == -np.inf
+    assert outer_fence([np.nan]) == -np.inf
+
+
+def test_outer_fence_tells_planted_scores_and_no_normal_ones():
+    rng = np.random.default_rng(0)
+    normal = rng.standard_normal(2000)
+    planted = rng.normal(-12.0, 1.0, 200)
+    fence = outer_fence(np.r_[normal, planted])
+    assert (planted < fence).all()
+    assert (normal >= fence).all()
+
+
+@FUZZ
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=40))
+def test_fewer_than_a_quarter_lie_beyond_the_outer_fence(some):
+    assert np.mean(np.array(some) < outer_fence(some)) <= 0.25
+
+
+@FUZZ
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=40))
+def test_outer_fence_moves_with_the_scores(some):
+    moved = outer_fence(2.0 * np.array(some) + 5.0)
+    assert moved == pytest.approx(2.0 * outer_fence(some) + 5.0, abs=1e-9)
 
 
 # -- tails ----------------------------------------------------------------------------------

@@ -223,6 +223,85 @@ def test_an_interrupted_fit_writes_its_best_model(home, new, tmp_path, monkeypat
     assert len(cells(tmp_path / "s.csv")) == 60
 
 
+@pytest.fixture(scope="module")
+def dirty(tmp_path_factory):
+    """A table of 200 rows, the first 20 of them odd."""
+    path = tmp_path_factory.mktemp("dirty") / "dirty.csv"
+    frame = table(200, 2)
+    frame.loc[:19, "height"] = 400.0
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_fit_on_rows_with_unknown_anomalies(dirty, tmp_path):
+    chosen = ["--contamination", "unknown", "--json"]
+    record = json.loads(run("fit", dirty, "-o", tmp_path / "m", *SMALL, *chosen)[0])
+    detector = load(tmp_path / "m")
+    assert record["held_out_rows"] == 40
+    assert record["stop_reason"]
+    assert detector.contamination == "unknown"
+    assert detector.contamination_ > 0.0
+    assert detector.model_.codec.columns[2].kind.encoding.knee == 3.0
+    flagged = np.flatnonzero(detector.predict(pd.read_csv(dirty)) == -1)
+    assert set(range(20)) <= set(flagged)
+    assert record["training_outliers"] == len(flagged)
+    assert record["contamination"] == detector.contamination_
+
+
+def test_fit_on_rows_with_a_known_share_of_anomalies(dirty, tmp_path):
+    chosen = ["--contamination", "0.1"]
+    out, _ = run("fit", dirty, "-o", tmp_path / "m", *SMALL, *chosen)
+    assert "20 training rows flagged" in out
+    detector = load(tmp_path / "m")
+    assert detector.contamination == 0.1
+    flagged = np.flatnonzero(detector.predict(pd.read_csv(dirty)) == -1)
+    assert flagged.tolist() == list(range(20))
+    shown = run("inspect", tmp_path / "m")[0]
+    assert "contamination 0.1" in shown
+    record = json.loads(run("inspect", tmp_path / "m", "--json")[0])
+    assert record["config"]["contamination"] == 0.1
+
+
+def test_inspect_and_score_of_a_model_of_contaminated_rows(dirty, new, tmp_path):
+    run("fit", dirty, "-o", tmp_path / "m", *SMALL, "--contamination", "unknown", "-q")
+    assert "contamination unknown" in run("inspect", tmp_path / "m")[0]
+    record = json.loads(run("inspect", tmp_path / "m", "--json")[0])
+    assert record["config"]["contamination"] == "unknown"
+    run("score", new, "-m", tmp_path / "m", "-o", tmp_path / "s.csv", "--alpha", "0.2")
+    found = cells(tmp_path / "s.csv")
+    assert all(
+        float(row["score"]) < min(float(r["score"]) for r in found[11:]) for row in found[:8]
+    )
+
+
+def test_fit_without_contamination_speaks_of_none(home, tmp_path):
+    out, _ = run("fit", home / "train.csv", "-o", tmp_path / "m", *SMALL, "--json")
+    assert not {"training_outliers", "contamination", "tuning"} & set(json.loads(out))
+
+
+@pytest.mark.parametrize("options", [[], ["--contamination", "unknown"]])
+def test_fit_tunes(options, dirty, tmp_path):
+    out, err = run(
+        "fit", dirty, "-o", tmp_path / "m", "--max-steps", "5", "--tune", "2", *options, "--json"
+    )
+    tuning = json.loads(out)["tuning"]
+    assert err == ""
+    assert 1 <= tuning["models"] <= 2
+    assert not tuning["interrupted"]
+    assert tuning["held_out_score"] >= tuning["default_held_out_score"]
+    detector = load(tmp_path / "m")
+    sizes = detector.model_.settings
+    assert sizes["latent_dim"] == tuning["chosen"]["latent_dim"]
+    assert sizes["hidden"] == tuning["chosen"]["hidden"]
+    assert (detector.tune, detector.budget) == (True, 2)
+
+
+def test_fit_says_what_it_tuned(dirty, tmp_path):
+    out, _ = run("fit", dirty, "-o", tmp_path / "m", "--max-steps", "5", "--tune", "1")
+    assert re.search(r"tuned +latent_dim 16, hidden 128, .*, best of 1 model\n", out)
+    assert re.search(r" +held-out score -?[\d.,]+ nats, by default -?[\d.,]+\n", out)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -238,6 +317,12 @@ def test_an_interrupted_fit_writes_its_best_model(home, new, tmp_path, monkeypat
         (["--kind", "city=real"], "--kind city="),
         (["--hidden", "a"], "hidden must be"),
         (["--members", "0"], "n_members must be"),
+        (["--contamination", "some"], "must be 'auto', 'unknown' or a number above 0.*got 'some'"),
+        (["--contamination", "0"], "contamination must be 'auto', 'unknown' or a number above 0"),
+        (["--contamination", "0.6"], "contamination must be.*at most 0.5, got 0.6"),
+        (["--contamination", "nan"], "contamination must be.*got nan"),
+        (["--contamination", "10%"], "contamination must be.*got '10%'"),
+        (["--tune", "0"], "budget must be a whole number, 1 or more"),
         (["--format", "xls"], "xls is no format"),
     ],
 )

@@ -2,11 +2,15 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.stats import poisson
 
 from improbable.data.columns import (
     Binary,
@@ -20,8 +24,13 @@ from improbable.data.columns import (
     Positive,
     Real,
 )
-from improbable.data.kinds import COLUMNS, kind_from_json, kind_name, kind_to_json
+from improbable.data.frames import RawColumn, read_frame
+from improbable.data.inference import infer_kind
+from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_name, kind_to_json
+from improbable.data.schema import fit_column
+from improbable.data.table import TableCodec
 from improbable.errors import DataError
+from improbable.joint import Joint
 
 FUZZ = settings(max_examples=40, deadline=None)
 EXTREMES = [0.0, -0.0, 1.0, 5e-324, 1e-300, 1e150, -1e150, 1e308, -1e308, np.inf, -np.inf, np.nan]
@@ -377,3 +386,172 @@ def test_json_counts_are_never_below_one():
     kind = kind_from_json({"kind": "categorical", "names": ["a", "b"], "counts": [0, -3]})
     assert kind.counts == (1, 1)
     assert np.isfinite(kind.transform(np.array(["a", "b"], dtype=object)).offset).all()
+
+
+# -- scaled by trusted values alone ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Real(),
+        Real("normal_per_column"),
+        Real("normal_fixed"),
+        Real("student_t"),
+        Positive(),
+        Count(),
+        Count("student_t"),
+        Count(log=False),
+    ],
+)
+def test_numbers_are_focused_and_bent(kind):
+    values = np.random.default_rng(0).poisson(9.0, 200) + 1.0
+    values[150:] *= 5.0
+    fitted = kind.fit(values)
+    found = focused(fitted, values[:150])
+    assert (found.encoding.knee, fitted.encoding.knee) == (3.0, 0.0)
+    assert replace(found, encoding=fitted.encoding) == fitted
+    cells = found.transform(values)
+    assert cells.values[:150].mean() == pytest.approx(0.0, abs=0.05)
+    assert not cells.out_of_range.any()
+    np.testing.assert_allclose(found.inverse_transform(cells.values), values)
+
+
+@pytest.mark.parametrize("likelihood", ["poisson", "negative_binomial"])
+def test_counts_of_their_own_likelihood_are_never_bent(likelihood):
+    values = np.random.default_rng(0).poisson(9.0, 200).astype(float)
+    values[190:] *= 4.0
+    found = focused(Count(likelihood).fit(values), values[:190])
+    assert found.encoding.knee == 0.0
+    assert found.encoding.loc == pytest.approx(values[:190].mean())
+    cells = found.transform(values)
+    straight = (values - values[:190].mean()) / values[:190].std()
+    np.testing.assert_allclose(cells.values[:, 0], straight)
+    assert straight.max() > 6.0
+    assert found.inverse_transform(cells.values).tolist() == values.tolist()
+
+
+def test_probabilities_of_counts_stay_those_of_the_counts():
+    values = np.r_[np.random.default_rng(0).poisson(9.0, 200), 60.0, 80.0]
+    found = focused(Count("poisson").fit(values), values[:200])
+    (part,) = found.parts()
+    encoded = torch.tensor(found.transform(values).values)
+    raw = torch.full((len(values), 1), 0.3, dtype=torch.float64)
+    log_p = Joint.of([part])(raw).log_prob_blocks(encoded)
+    rate = values[:200].mean() * np.exp(0.3)
+    np.testing.assert_allclose(log_p[:, 0], poisson.logpmf(values, rate), rtol=1e-6)
+
+
+def test_counts_bent_and_back_are_whole():
+    values = np.r_[np.arange(60.0), 5e4, 123_456.0]
+    found = focused(Count(log=False).fit(values), values[:60])
+    assert found.inverse_transform(found.transform(values).values).tolist() == values.tolist()
+    halfway = found.inverse_transform(np.array([[0.123], [5.0], [-9.0]]))
+    assert halfway.tolist() == np.maximum(np.round(halfway), 0.0).tolist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (Binary(), ["a", "b", "a", "b"]),
+        (Categorical(), ["a", "b", "c", "a"]),
+        (Constant(), ["a", "a", "a", "a"]),
+        (Identifier(), ["a", "b", "c", "d"]),
+        (Cyclic(), [1.0, 2.0, 23.0, 5.0]),
+        (Datetime(), [1.7e9, 1.71e9, 1.72e9, 1.9e9]),
+        (Real(), [1.0, 2.0, 3.0, 4.0]),
+    ],
+)
+def test_other_kinds_are_what_they_were_and_so_are_those_without_trusted_values(kind, values):
+    column = np.array(values, dtype=object if kind.storage == "text" else float)
+    fitted = kind.fit(column)
+    some = np.full(2, np.nan) if isinstance(kind, Real) else column[:2]
+    assert focused(fitted, some) == fitted
+
+
+@pytest.mark.parametrize("kind", [Real(), Positive(), Count(log=False)])
+def test_focused_kinds_survive_json_and_older_records_are_read(kind):
+    values = np.r_[np.arange(1.0, 40.0), 300.0]
+    found = focused(kind.fit(values), values[:30])
+    record = json.loads(json.dumps(kind_to_json(found), allow_nan=False))
+    assert kind_from_json(record) == found
+    del record["encoding"]["knee"]
+    record.pop("log", None)
+    assert kind_from_json(record).encoding == replace(found.encoding, knee=0.0)
+    assert kind_from_json({"kind": "count"}).log
+
+
+# -- no log scale where anomalies may be what makes the tail --------------------------------
+
+
+HEAVY = np.random.default_rng(0).lognormal(0.0, 3.0, 500)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "without"),
+    [
+        (HEAVY, Positive(), Real()),
+        (np.round(HEAVY), Count(), Count(log=False)),
+        (np.round(HEAVY) % 7, Count(), Count(log=False)),
+        (np.log(HEAVY), Real(), Real()),
+        (np.arange(500.0) % 2, Binary(), Binary()),
+        (np.ones(500), Constant(), Constant()),
+    ],
+)
+def test_kinds_inferred_without_a_log_scale(values, kind, without):
+    raw = RawColumn(values, "number", "Float64")
+    assert infer_kind(raw, named=True) == kind
+    assert infer_kind(raw, named=True, log=False) == without
+
+
+@pytest.mark.parametrize("values", [["a", "b", "c"], ["2024-01-01", "2024-01-02", "2024-01-03"]])
+def test_texts_are_inferred_alike_without_a_log_scale(values):
+    raw = RawColumn(np.array(values * 9, dtype=object), "text", "String")
+    assert infer_kind(raw, named=True, log=False) == infer_kind(raw, named=True)
+
+
+def test_counts_without_a_log_scale_stay_whole_and_straight():
+    values = np.round(HEAVY)
+    logged, straight = Count().fit(values).encoding, Count(log=False).fit(values)
+    assert logged.unit > 0.0
+    assert straight.encoding.unit == 0.0
+    back = straight.inverse_transform(straight.transform(values).values + 1e-4)
+    assert back.tolist() == np.round(back).tolist()
+    assert (
+        straight.inverse_transform(straight.transform(values).values).tolist() == values.tolist()
+    )
+
+
+def test_a_column_is_focused_on_its_trusted_rows_where_there_are_any():
+    values = np.r_[np.random.default_rng(0).lognormal(0.0, 0.3, 400), HEAVY[:100] + 1.0]
+    raw = RawColumn(values, "number", "Float64")
+    plain = fit_column("a", raw, None, None, named=True, by_name=False)
+    trusted = fit_column("a", raw, None, None, named=True, by_name=False, trusted=np.arange(400))
+    assert plain.kind == Positive().fit(values)
+    assert trusted.kind == focused(Real().fit(values), values[:400])
+    said = fit_column(
+        "a", raw, Positive(), None, named=True, by_name=False, trusted=np.arange(400)
+    )
+    assert said.kind == focused(Positive().fit(values), values[:400])
+
+
+def test_a_likelihood_said_of_counts_is_known_before_they_are_bent():
+    raw = RawColumn(np.round(HEAVY), "number", "Float64")
+    column = fit_column(
+        "a", raw, None, "poisson", named=True, by_name=True, trusted=np.arange(300)
+    )
+    assert column.kind.likelihood == "poisson"
+    assert column.kind.encoding.knee == 0.0
+
+
+def test_a_table_takes_scales_from_trusted_rows_and_the_rest_from_all():
+    rng = np.random.default_rng(0)
+    rows = {"a": rng.normal(size=60), "b": ["x", "y", "z"] * 20, "c": HEAVY[:60]}
+    frame = read_frame(pd.DataFrame(rows))
+    codec = TableCodec().fit(frame, np.arange(0, 60, 3))
+    a, b, c = (column.kind for column in codec.columns)
+    assert a == focused(Real().fit(rows["a"]), rows["a"][::3])
+    assert b.names == ("x", "y", "z")
+    assert isinstance(c, Real)
+    assert codec.n_rows == 60
+    assert TableCodec.from_json(json.loads(json.dumps(codec.to_json()))).columns == codec.columns

@@ -12,6 +12,7 @@ import torch
 from conftest import SMALL, mixed_table
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -20,14 +21,20 @@ from improbable import (
     CalibrationWarning,
     DataError,
     DataWarning,
+    ImageCodec,
     ImprobableError,
     SchemaError,
     TrainingWarning,
     VAEDetector,
+    fitting,
 )
 from improbable.calibration import p_values, q_values
+from improbable.data.numeric import bend
 from improbable.explanations import Reference
 from improbable.model import typical_cells
+from improbable.priors import AggregatedPosterior, StandardNormal
+from improbable.randomness import numpy_generator, seed_sequence
+from improbable.settings import check_settings
 
 RNG = np.random.default_rng(0)
 BLOB = RNG.normal(size=(200, 3))
@@ -436,3 +443,310 @@ def test_scikit_learn_tools():
 def test_verbose_shows_a_bar(capsys):
     fast(verbose=True).fit(BLOB)
     assert "training" in capsys.readouterr().err
+
+
+# -- anomalies among the training rows ------------------------------------------------------
+
+
+def planted(n, seed):
+    """Correlated Normal rows, one in ten of them in a cluster of its own."""
+    rng, fixed = np.random.default_rng(seed), np.random.default_rng(99)
+    rows = rng.normal(size=(n, 2)) @ fixed.normal(size=(2, 6)) + 0.3 * rng.normal(size=(n, 6))
+    odd = rng.permutation(np.arange(n) < n // 10)
+    rows[odd] = 0.3 * rows[odd] + 3.0 * fixed.normal(size=6)
+    return rows, odd
+
+
+DIRTY, ODD = planted(600, 0)
+
+
+def parts_of(n, random_state=0, calibration_fraction=0.2):
+    """Positions of rows to learn from, to stop on and to calibrate with, as `fit` draws them."""
+    seed = seed_sequence(random_state).spawn(4)[0]
+    return fitting.split_rows(n, 0.1, calibration_fraction, numpy_generator(seed))
+
+
+def assert_same_network(one, other):
+    weights, others = one.model_.vae.state_dict(), other.model_.vae.state_dict()
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+@pytest.fixture(scope="module")
+def fits():
+    """The same rows as normal ones, and twice as what they are."""
+    return {c: fast(contamination=c).fit(DIRTY) for c in ("auto", "unknown", 0.1)}
+
+
+@pytest.mark.parametrize("contamination", ["unknown", 0.1])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_new_anomalies_of_a_kind_seen_in_training_are_found(fits, contamination, seed):
+    rows, odd = planted(400, seed)
+    naive, found = (
+        roc_auc_score(odd, -fits[c].score_samples(rows)) for c in ("auto", contamination)
+    )
+    assert found > 0.99
+    assert naive < 0.7
+
+
+@pytest.mark.parametrize("contamination", ["unknown", 0.1])
+def test_training_outliers_are_the_rows_that_predict_flags(fits, contamination):
+    detector = fits[contamination]
+    flagged = np.flatnonzero(detector.predict(DIRTY) == -1)
+    np.testing.assert_array_equal(detector.training_outliers_, flagged)
+    assert set(np.flatnonzero(ODD)) <= set(flagged)
+
+
+def test_a_known_share_is_flagged(fits):
+    np.testing.assert_array_equal(fits[0.1].training_outliers_, np.flatnonzero(ODD))
+    assert fits[0.1].offset_ == np.percentile(fits[0.1].score_samples(DIRTY), 10.0)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.25, 0.5])
+def test_any_known_share_is_flagged(share):
+    detector = fast(contamination=share).fit(DIRTY)
+    assert len(detector.training_outliers_) == 600 * share
+
+
+def test_an_unknown_share_is_flagged_below_the_outer_fence(fits):
+    held_out = fits["unknown"].model_.held_out
+    low, high = np.percentile(held_out, [25.0, 75.0])
+    assert fits["unknown"].offset_ == pytest.approx(low - 3.0 * (high - low), abs=1e-9)
+    assert len(fits["unknown"].training_outliers_) < 100
+
+
+@pytest.mark.parametrize("contamination", ["auto", "unknown", 0.1])
+def test_contamination_is_the_share_of_held_out_rows_flagged(fits, contamination):
+    detector = fits[contamination]
+    kept_apart = DIRTY[parts_of(600).calibration]
+    flagged = (detector.predict(kept_apart) == -1).mean()
+    assert detector.contamination_ == pytest.approx(flagged, abs=1e-12)
+    truth = 0.0 if contamination == "auto" else ODD[parts_of(600).calibration].mean()
+    assert detector.contamination_ == pytest.approx(truth, abs=0.05)
+
+
+@pytest.mark.parametrize("contamination", ["auto", "unknown", 0.1])
+def test_no_held_out_score_is_left_out(fits, contamination):
+    """p-values stay valid: they compare with all rows kept apart, anomalies too."""
+    detector = fits[contamination]
+    scores = detector.score_samples(DIRTY[parts_of(600).calibration])
+    np.testing.assert_allclose(detector.model_.held_out, np.sort(scores), atol=1e-9)
+    assert len(scores) == 120
+
+
+def test_clean_rows_among_contaminated_ones_are_flagged_at_most_alpha():
+    rows, _ = planted(3000, 3)
+    detector = fast(contamination="unknown").fit(rows)
+    p = detector.p_values(planted(3000, 4)[0])
+    for alpha in (0.05, 0.2):
+        slack = 4 * np.sqrt(alpha * (1 - alpha) * (1 / 3000 + 1 / 600))
+        assert (p <= alpha).mean() == pytest.approx(alpha, abs=slack)
+
+
+def test_a_number_changes_what_is_flagged_and_nothing_else(fits):
+    assert_same_network(fits["unknown"], fits[0.1])
+    np.testing.assert_array_equal(
+        fits["unknown"].score_samples(DIRTY), fits[0.1].score_samples(DIRTY)
+    )
+    assert fits["unknown"].model_.settings == fits[0.1].model_.settings
+
+
+@pytest.mark.parametrize(("contamination", "share"), [("unknown", 0.6), (0.1, 0.6), (0.5, 0.5)])
+def test_only_rows_like_the_others_are_learned_from(contamination, share):
+    settings = check_settings(fast(contamination=contamination).get_params(deep=False))
+    source, before = settings.codec.open(DIRTY), parts_of(600)
+    after, codec = fitting._trusted(source, before, settings)
+    assert len(after.learned) == np.ceil(share * len(before.learned))
+    assert set(after.train) <= set(before.train)
+    assert set(after.validation) <= set(before.validation)
+    assert len(set(after.learned)) == len(after.learned)
+    assert not ODD[after.learned].any()
+    np.testing.assert_array_equal(after.calibration, before.calibration)
+    chosen = DIRTY[after.learned]
+    for column, values in zip(codec.columns, chosen.T, strict=True):
+        assert column.kind.encoding.loc == pytest.approx(values.mean())
+        assert column.kind.encoding.scale == pytest.approx(values.std())
+        assert column.kind.encoding.knee == 3.0
+    assert codec.n_rows == len(before.learned)
+
+
+def test_the_network_sees_trusted_rows_alone(monkeypatch):
+    seen, train = [], fitting._train
+    monkeypatch.setattr(fitting, "_train", lambda *a: (seen.extend(a[1:3]), train(*a))[1])
+    detector = fast(contamination="unknown").fit(DIRTY)
+    learned = np.concatenate([rows.values for rows in seen])
+    assert len(learned) == 288
+    odd = detector.model_.codec.transform(DIRTY[ODD]).values
+    assert not (learned[:, None] == odd[None]).all(axis=2).any()
+
+
+def test_rows_for_calibration_take_no_part_in_the_choice():
+    place = parts_of(600).calibration
+    changed = DIRTY.copy()
+    changed[place] = 100.0 * np.random.default_rng(5).normal(size=(120, 6))
+    one, other = (fast(contamination="unknown").fit(rows) for rows in (DIRTY, changed))
+    assert_same_network(one, other)
+    assert one.model_.codec == other.model_.codec
+    np.testing.assert_array_equal(one.score_samples(DIRTY), other.score_samples(DIRTY))
+    assert one.model_.held_out[0] != other.model_.held_out[0]
+
+
+def test_a_row_to_stop_on_is_left_where_none_of_those_is_trusted():
+    settings = check_settings(fast(contamination="unknown").get_params(deep=False))
+    odd, rest = np.flatnonzero(ODD)[:3], np.flatnonzero(~ODD)
+    before = fitting.Split(rest[:40], odd, rest[40:50], apart=True)
+    after, _ = fitting._trusted(settings.codec.open(DIRTY), before, settings)
+    assert (len(after.validation), len(after.train)) == (1, 25)
+    assert set(after.learned) <= set(rest[:40])
+
+
+def test_trust_reaches_so_many_rows_and_no_more(monkeypatch):
+    monkeypatch.setattr(fitting, "TRUST_ROWS", 100)
+    settings = check_settings(fast(contamination="unknown").get_params(deep=False))
+    before = parts_of(600)
+    after, codec = fitting._trusted(settings.codec.open(DIRTY), before, settings)
+    assert len(after.learned) == 60
+    assert set(after.learned) <= set(before.learned[:100])
+    assert codec.n_rows == 100
+
+
+def test_fewer_than_twenty_rows_are_all_learned_from():
+    with pytest.warns(CalibrationWarning, match="20 rows"):
+        detector = fast(contamination="unknown").fit(DIRTY[:12])
+    assert len(detector.model_.held_out) == 12
+    assert detector.model_.codec.columns[0].kind.encoding.knee == 0.0
+    flagged = np.flatnonzero(detector.predict(DIRTY[:12]) == -1)
+    np.testing.assert_array_equal(detector.training_outliers_, flagged)
+
+
+@pytest.mark.parametrize(("contamination", "flagged"), [("unknown", 0), (0.1, 60)])
+def test_contamination_without_calibration_rows(contamination, flagged):
+    detector = fast(contamination=contamination, calibration_fraction=0.0).fit(DIRTY)
+    assert len(detector.training_outliers_) == flagged
+    assert detector.contamination_ == 0.0
+
+
+def test_a_fit_on_normal_rows_forgets_older_outliers(fits):
+    detector = clone(fits["unknown"]).fit(DIRTY)
+    assert len(detector.training_outliers_) > 0
+    detector.set_params(contamination="auto").fit(DIRTY)
+    assert not hasattr(detector, "training_outliers_")
+    np.testing.assert_array_equal(detector.score_samples(DIRTY), fits["auto"].score_samples(DIRTY))
+    assert not hasattr(fits["auto"], "training_outliers_")
+
+
+def test_contamination_is_asked_of_a_fitted_detector():
+    assert not hasattr(VAEDetector(contamination=0.1), "contamination_")
+    with pytest.raises(NotFittedError):
+        _ = VAEDetector(contamination=0.1).contamination_
+
+
+def test_contaminated_rows_of_every_kind_of_column():
+    table = mixed_table(300, seed=3)
+    table.loc[:29, "height"] = 400.0
+    table.loc[:29, "city"] = "atlantis"
+    detector = VAEDetector(**SMALL, contamination="unknown").fit(table)
+    kinds = {c.name: type(c.kind).__name__ for c in detector.model_.codec.columns}
+    assert kinds["income"] == "Real", "a log scale would hide anomalies"
+    assert set(kinds.values()) >= {"Count", "Binary", "Categorical", "Datetime", "Identifier"}
+    new = mixed_table(100, seed=4)
+    odd = new.assign(height=400.0, city="atlantis")
+    assert np.isfinite(detector.score_samples(new)).all()
+    assert (detector.score_samples(odd) < detector.score_samples(new) - 5.0).all()
+    assert set(range(30)) <= set(detector.training_outliers_)
+    back = detector.impute(new)
+    pd.testing.assert_series_equal(back["height"], new["height"])
+
+
+def test_units_change_nothing_among_contaminated_rows():
+    one, other = (fast(contamination=0.1).fit(DIRTY * k) for k in (1.0, 1000.0))
+    np.testing.assert_array_equal(one.training_outliers_, other.training_outliers_)
+
+
+def test_far_out_scores_fall_without_end_beyond_the_knee(fits):
+    rows = np.outer([4, 8, 30, 100, 1e3, 1e5, 1e7, 1e9], np.ones(6))
+    for sign in (1.0, -1.0):
+        scores = fits["unknown"].score_samples(sign * rows)
+        assert np.isfinite(scores).all()
+        assert (np.diff(scores) < 0).all()
+
+
+def test_contaminated_images():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 60, size=(80, 6, 6)).astype(np.uint8)
+    images[:8] = 255 - images[:8]
+    detector = fast(codec=ImageCodec(), contamination="unknown", max_steps=8).fit(images)
+    found = -detector.score_samples(images)
+    assert roc_auc_score(np.arange(80) < 8, found) > 0.98
+    flagged = np.flatnonzero(detector.predict(images) == -1)
+    np.testing.assert_array_equal(detector.training_outliers_, flagged)
+    assert 0 < len(flagged)
+    assert flagged.max() < 8, "no other image"
+    assert isinstance(detector.model_.prior, StandardNormal)
+
+
+@pytest.mark.parametrize(
+    ("prior", "contamination", "kind"),
+    [
+        ("auto", "auto", AggregatedPosterior),
+        ("auto", "unknown", StandardNormal),
+        ("auto", 0.1, StandardNormal),
+        ("aggregated", "unknown", AggregatedPosterior),
+        ("normal", "auto", StandardNormal),
+    ],
+)
+def test_the_prior_knows_no_anomalies_unless_it_is_asked_to(prior, contamination, kind):
+    detector = fast(prior=prior, contamination=contamination, max_steps=3).fit(DIRTY[:100])
+    assert isinstance(detector.model_.prior, kind)
+
+
+@pytest.mark.parametrize(
+    "value", ["none", "Unknown", "", 0, 0.0, -0.1, 0.51, 1, 10, True, None, np.nan, np.inf, [0.1]]
+)
+def test_no_other_contamination(value):
+    with pytest.raises(ImprobableError, match="'auto', 'unknown' or a number above 0") as error:
+        fast(contamination=value).fit(BLOB)
+    assert str(error.value).count("\n") == 0
+    assert repr(value) in str(error.value)
+
+
+def test_contamination_is_a_parameter_as_any_other():
+    detector = fast(contamination="unknown")
+    assert detector.get_params()["contamination"] == "unknown"
+    assert clone(detector).contamination == "unknown"
+    assert "contamination='unknown'" in repr(detector)
+
+
+def test_same_seed_same_model_among_contaminated_rows(fits):
+    again = clone(fits["unknown"]).fit(DIRTY)
+    assert_same_network(again, fits["unknown"])
+    assert again.offset_ == fits["unknown"].offset_
+    np.testing.assert_array_equal(again.training_outliers_, fits["unknown"].training_outliers_)
+
+
+def test_settings_are_tuned_on_contaminated_rows_too():
+    detector = fast(contamination="unknown", tune=True, budget=1, max_steps=5).fit(DIRTY)
+    alone = fast(contamination="unknown", max_steps=5).fit(DIRTY)
+    assert len(detector.tuning_.trials) == 1
+    np.testing.assert_array_equal(detector.score_samples(DIRTY), alone.score_samples(DIRTY))
+
+
+def test_the_choice_is_made_without_log_scales(monkeypatch):
+    """On a log scale an anomaly would be one of a heavy tail."""
+    seen, choose = [], fitting.trusted_rows
+    monkeypatch.setattr(fitting, "trusted_rows", lambda v, s: (seen.append(v), choose(v, s))[1])
+    rows = np.exp(3.0 * DIRTY)
+    settings = check_settings(fast(contamination="unknown").get_params(deep=False))
+    before = parts_of(600)
+    fitting._trusted(settings.codec.open(rows), before, settings)
+    learned = rows[before.learned]
+    standard = (learned - learned.mean(axis=0)) / learned.std(axis=0)
+    np.testing.assert_allclose(seen[0], bend(standard, 3.0), rtol=1e-9, atol=1e-12)
+
+
+def test_a_row_at_the_offset_itself_is_no_outlier():
+    rows, _ = planted(601, 7)
+    detector = fast(contamination=0.1).fit(rows)
+    assert (detector.score_samples(rows) == detector.offset_).sum() == 1
+    flagged = np.flatnonzero(detector.predict(rows) == -1)
+    np.testing.assert_array_equal(detector.training_outliers_, flagged)
+    assert len(flagged) == 60

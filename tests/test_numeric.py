@@ -1,5 +1,8 @@
 """The encoding that real, positive and count columns share."""
 
+import json
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,10 +12,13 @@ from improbable.data.numeric import (
     LARGEST,
     SCALE_FLOOR,
     NumericEncoding,
+    bend,
     has_spike,
     is_heavy_tailed,
     resolution,
+    unbend,
 )
+from improbable.errors import DataError
 
 FUZZ = settings(max_examples=40, deadline=None)
 RNG = np.random.default_rng(0)
@@ -169,3 +175,177 @@ def test_heavy_tails_are_told_from_light_ones_in_any_unit(scale):
     assert not is_heavy_tailed(rng.random(5000) * scale)
     assert not is_heavy_tailed(np.full(50, scale))
     assert not is_heavy_tailed(rng.lognormal(0.0, 3.0, 5) * scale)
+
+
+# -- bent beyond a knee, scaled by some rows alone ------------------------------------------
+
+
+@FUZZ
+@given(
+    st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=20), st.sampled_from([0.5, 3.0, 100.0])
+)
+def test_bending_and_back(values, knee):
+    column = np.array(values)
+    np.testing.assert_allclose(unbend(bend(column, knee), knee), column, rtol=1e-12)
+
+
+def test_bending_is_the_logarithm_it_says():
+    assert bend(np.array([3.0 * np.e, -3.0 * np.e**2]), 3.0) == pytest.approx([6.0, -9.0])
+    assert unbend(np.array([6.0, -9.0]), 3.0) == pytest.approx([3.0 * np.e, -3.0 * np.e**2])
+
+
+@pytest.mark.parametrize("knee", [1.0, 3.0])
+def test_bending_leaves_what_is_within_the_knee_and_is_odd(knee):
+    within = np.linspace(-knee, knee, 101)
+    np.testing.assert_array_equal(bend(within, knee), within)
+    np.testing.assert_array_equal(unbend(within, knee), within)
+    far = np.logspace(-3, 300, 400)
+    np.testing.assert_array_equal(bend(-far, knee), -bend(far, knee))
+    np.testing.assert_array_equal(
+        unbend(-np.linspace(0, 50, 99), knee), -unbend(np.linspace(0, 50, 99), knee)
+    )
+
+
+def test_bending_has_no_jump_and_no_corner_at_the_knee():
+    step = 1e-6
+    near = bend(3.0 + step * np.array([-1.0, 0.0, 1.0]), 3.0)
+    np.testing.assert_allclose(np.diff(near), step, rtol=1e-5)
+
+
+def test_bending_keeps_the_order_however_far():
+    grid = np.concatenate([np.linspace(2.9, 3.1, 100), np.logspace(1, 300, 500)])
+    assert (np.diff(bend(grid, 3.0)) > 0.0).all()
+    far = bend(np.array([1e6, 2e6, 1e12, 1e12 + 1e6]), 3.0)
+    assert (np.diff(far) > 0.0).all()
+    assert np.isnan(bend(np.array([np.nan]), 3.0)).all()
+
+
+def test_unbending_stays_finite():
+    assert np.isfinite(unbend(np.array([1e6, -1e300]), 3.0)).all()
+
+
+def test_focused_on_the_mean_and_deviation_of_some_values():
+    values = np.r_[RNG.normal(5.0, 2.0, 300), np.full(9, 60.0)]
+    encoding = NumericEncoding.fit(values).focused(values[:300], 3.0)
+    assert encoding.loc == pytest.approx(values[:300].mean())
+    assert encoding.scale == pytest.approx(values[:300].std())
+    assert encoding.knee == 3.0
+    standard = (values - values[:300].mean()) / values[:300].std()
+    found = encoding.transform(values).values[:, 0]
+    np.testing.assert_allclose(found[np.abs(standard) <= 3.0], standard[np.abs(standard) <= 3.0])
+    assert found[-1] == pytest.approx(3.0 * (1.0 + np.log(standard[-1] / 3.0)))
+
+
+def test_focused_without_a_knee_is_a_line():
+    values = np.r_[RNG.normal(5.0, 2.0, 300), 90.0]
+    encoding = NumericEncoding.fit(values).focused(values[:300], 0.0)
+    found = encoding.transform(values).values[:, 0]
+    np.testing.assert_allclose(found, (values - values[:300].mean()) / values[:300].std())
+    np.testing.assert_allclose(encoding.inverse_transform(found[:, None]), values)
+    assert [encoding.low, encoding.high] == pytest.approx([found.min(), found.max()])
+
+
+def test_focused_on_values_nearly_alike_keeps_a_tenth_of_the_scale():
+    values = np.r_[np.full(200, 7.0), RNG.normal(7.0, 50.0, 100)]
+    whole = NumericEncoding.fit(values)
+    for alike in (values[:200], values[:200] + 1e-9 * RNG.normal(size=200)):
+        encoding = whole.focused(alike, 3.0)
+        assert encoding.scale == pytest.approx(0.1 * whole.scale)
+        assert encoding.loc == pytest.approx(7.0)
+
+
+@pytest.mark.parametrize("knee", [0.0, 3.0])
+@pytest.mark.parametrize("unit", [0.0, 1e-2])
+def test_focused_keeps_the_range_of_all_values(knee, unit):
+    values = np.r_[RNG.lognormal(0.0, 2.0, 300), 1e5]
+    encoding = NumericEncoding.fit(values, unit=unit).focused(np.sort(values)[50:200], knee)
+    assert not encoding.transform(values).out_of_range.any()
+    beyond = np.array([values.min() * 0.9, values.max() * 1.1, 1.0])
+    assert encoding.transform(beyond).out_of_range.tolist() == [True, True, False]
+    sizes = encoding.transform(values).values[:, 0]
+    assert [encoding.low, encoding.high] == pytest.approx([sizes.min(), sizes.max()])
+
+
+@FUZZ
+@given(
+    st.lists(st.floats(-1e6, 1e6, width=32, allow_subnormal=False), min_size=4, max_size=30),
+    st.sampled_from([1e-9, 1.0, 1e9]),
+    st.sampled_from([0.0, 1.0]),
+)
+def test_focused_round_trip_with_a_knee(values, scale, unit):
+    column = np.array(values) * scale
+    encoding = NumericEncoding.fit(column, unit=unit * scale, spike=False).focused(column[:3], 3.0)
+    back = encoding.inverse_transform(encoding.transform(column).values)
+    np.testing.assert_allclose(back, column, rtol=0, atol=1e-9 * np.abs(column).max())
+
+
+def test_focused_spikes_count_only_sizes():
+    values = spiky()
+    whole = NumericEncoding.fit(values)
+    chosen = values[values < 9.0]
+    encoding = whole.focused(chosen, 3.0)
+    sizes = chosen[chosen > 0.0]
+    assert encoding.spike
+    assert encoding.loc == pytest.approx(sizes.mean())
+    assert encoding.scale == pytest.approx(sizes.std())
+    cells = encoding.transform(values)
+    assert not cells.out_of_range.any()
+    np.testing.assert_allclose(encoding.inverse_transform(cells.values), values, atol=1e-9)
+    assert [part.likelihood for part in encoding.parts()] == ["bernoulli", "normal"]
+
+
+@pytest.mark.parametrize("some", [[], [np.nan, np.nan], [np.inf, np.nan]])
+def test_focused_on_nothing_changes_nothing(some):
+    whole = NumericEncoding.fit(RNG.normal(size=50))
+    assert whole.focused(np.array(some), 3.0) == whole
+
+
+def test_focused_on_zeros_alone_of_a_spike_changes_nothing():
+    whole = NumericEncoding.fit(spiky())
+    assert whole.focused(np.zeros(9), 3.0) == whole
+
+
+def test_focused_passes_missing_and_infinite_values_over():
+    values = RNG.normal(5.0, 2.0, 100)
+    whole = NumericEncoding.fit(values)
+    messy = np.r_[values[:60], np.nan, np.inf, -np.inf]
+    assert whole.focused(messy, 3.0) == whole.focused(values[:60], 3.0)
+
+
+def test_focused_floor_follows_rounding_in_the_new_scale():
+    values = np.r_[np.round(RNG.normal(0.0, 1.0, 500)), np.full(20, 30.0)]
+    whole = NumericEncoding.fit(values)
+    encoding = whole.focused(values[:500], 3.0)
+    assert whole.floor < encoding.floor
+    assert encoding.parts()[0].floor == encoding.floor
+    assert encoding.floor == pytest.approx(1.0 / encoding.scale / np.sqrt(12.0), rel=1e-6)
+
+
+def test_focused_keeps_missing_infinite_and_far_cells_in_order():
+    encoding = NumericEncoding.fit(RNG.normal(size=99)).focused(RNG.normal(size=50), 3.0)
+    cells = encoding.transform(np.array([np.nan, -np.inf, -1e6, 0.0, 1e6, 1e7, np.inf]))
+    assert cells.missing.tolist() == [True, *[False] * 6]
+    assert cells.values[0, 0] == 0.0
+    assert (np.diff(cells.values[1:, 0]) > 0.0).all()
+    assert cells.values[-1, 0] == pytest.approx(3.0 * (1.0 + np.log(LARGEST / 3.0)))
+
+
+def test_focused_units_change_nothing():
+    values = np.r_[RNG.normal(5.0, 2.0, 200), 90.0]
+    one, other = (
+        NumericEncoding.fit(values * k).focused(values[:200] * k, 3.0) for k in (1.0, 1000.0)
+    )
+    np.testing.assert_allclose(
+        one.transform(values).values, other.transform(values * 1000.0).values, rtol=1e-9
+    )
+
+
+def test_focused_survives_json_and_records_without_a_knee_are_read():
+    values = RNG.normal(size=60)
+    encoding = NumericEncoding.fit(values).focused(values[:40], 3.0)
+    record = json.loads(json.dumps(asdict(encoding)))
+    assert NumericEncoding.from_json(record) == encoding
+    del record["knee"]
+    assert NumericEncoding.from_json(record) == replace(encoding, knee=0.0)
+    with pytest.raises(DataError, match="not finite"):
+        NumericEncoding.from_json({**record, "knee": float("nan")})

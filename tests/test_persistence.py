@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
-from conftest import SMALL
+from conftest import SMALL, mixed_table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
@@ -229,3 +230,52 @@ def test_every_error_is_of_the_family():
 def test_copies_load(small, tmp_path):
     shutil.copy(small, tmp_path / "copy")
     assert load(tmp_path / "copy").n_features_in_ == 3
+
+
+@pytest.mark.parametrize("contamination", ["unknown", 0.1])
+def test_a_model_of_contaminated_rows_survives(tmp_path, contamination):
+    table = mixed_table(200, seed=2)
+    table.loc[:19, "height"] = 400.0
+    detector = VAEDetector(
+        contamination=contamination, **{**SMALL, "max_steps": 5, "hidden": (8,)}
+    ).fit(table)
+    save(detector, tmp_path / "m")
+    again = load(tmp_path / "m")
+    np.testing.assert_allclose(
+        again.score_samples(table), detector.score_samples(table), rtol=0, atol=1e-9
+    )
+    np.testing.assert_array_equal(again.predict(table), detector.predict(table))
+    assert again.contamination == contamination
+    assert again.contamination_ == detector.contamination_ > 0.0
+    assert not hasattr(again, "training_outliers_")
+    assert again.model_.codec.columns == detector.model_.codec.columns
+    pd.testing.assert_frame_equal(again.reconstruct(table), detector.reconstruct(table))
+
+
+def test_a_model_of_contaminated_rows_without_calibration_survives(tmp_path):
+    detector = VAEDetector(
+        contamination="unknown",
+        calibration_fraction=0.0,
+        **{**SMALL, "max_steps": 5, "hidden": (4,)},
+    ).fit(ROWS)
+    save(detector, tmp_path / "m")
+    again = load(tmp_path / "m")
+    assert (again.offset_, again.contamination_) == (-np.inf, 0.0)
+
+
+def test_files_without_a_knee_or_a_word_on_log_scales_are_read(small, tmp_path):
+    """As files were before columns could be bent."""
+    columns = read_header(small)["schema"]["columns"]
+    for column in columns:
+        del column["encoding"]["knee"]
+        column.pop("log", None)
+    again = load(rewrite(small, tmp_path / "m", header={"schema": {"columns": columns}}))
+    np.testing.assert_array_equal(again.score_samples(ROWS), load(small).score_samples(ROWS))
+
+
+@pytest.mark.parametrize("knee", ["x", float("nan"), float("inf")])
+def test_hostile_knees_are_refused(small, tmp_path, knee):
+    columns = read_header(small)["schema"]["columns"]
+    columns[0]["encoding"]["knee"] = knee
+    with pytest.raises(FormatError):
+        load(rewrite(small, tmp_path / "m", header={"schema": {"columns": columns}}))

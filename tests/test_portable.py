@@ -381,3 +381,25 @@ def test_the_kept_files_are_small_and_odd_enough():
     record = json.loads((DATA / "model_0_1.json").read_text(encoding="utf-8"))
     assert pd.DataFrame(record["rows"]).isna().any(axis=None)
     assert len(set(record["p_values"])) > 5
+
+
+@pytest.mark.parametrize("contamination", ["unknown", 0.1])
+@pytest.mark.parametrize("likelihood", ["auto", ODD_LIKELIHOODS], ids=str)
+def test_models_of_contaminated_rows(contamination, likelihood, tmp_path):
+    """Bent encodings, counts that are not, and the prior that training uses."""
+    train, rows = messy_table(300, 0), messy_table(150, 1)
+    detector = VAEDetector(
+        {"hour": Cyclic(24)}, contamination=contamination, likelihood=likelihood, **QUICK
+    ).fit(train)
+    kinds = {column.name: column.kind for column in detector.model_.codec.columns}
+    assert kinds["height"].encoding.knee == 3.0
+    assert kinds["age"].encoding.knee == (0.0 if likelihood != "auto" else 3.0)
+    scorer = through_file(detector, tmp_path)
+    assert_allclose(scorer.score_samples(rows), detector.score_samples(rows), **SAME)
+    for definition in network.SCORES:
+        found = scorer.reconstruction_probability(rows, definition)
+        assert np.isfinite(found).all()
+        assert_allclose(found, detector.reconstruction_probability(rows, definition), **SAME)
+    assert_array_equal(scorer.p_values(rows), detector.p_values(rows))
+    assert_array_equal(scorer.predict(rows), detector.predict(rows))
+    assert scorer.offset_ == detector.offset_

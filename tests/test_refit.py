@@ -1,10 +1,14 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from scipy.stats import ks_2samp
+from typer.testing import CliRunner
 
 from improbable import DataError, SchemaError, VAEDetector, calibration, load, save
+from improbable.cli import app
 from improbable.errors import CalibrationWarning
 
 SMALL = {"max_steps": 30, "hidden": (16,), "latent_dim": 3, "random_state": 0}
@@ -110,8 +114,8 @@ def test_other_columns_are_refused():
     detector = VAEDetector(**SMALL).fit(frame)
     with pytest.raises(SchemaError, match=r"missing:  b"):
         detector.refit(frame.drop(columns="b"))
-    with pytest.raises(DataError):
-        detector.refit(frame[:0])
+    with pytest.raises(DataError, match="1 rows are too few"):
+        detector.refit(frame[:1])
 
 
 def test_few_rows_are_said():
@@ -167,3 +171,70 @@ def test_false_alarms_are_rare():
         found = calibration.drift(*np.unique(p, return_counts=True), 150)
         alarms += found.p_value <= 0.05
     assert alarms / 400 < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 400)
+
+
+SHIFTED = (("old", {}), ("like", {"seed": 1}), ("new", {"seed": 1, "shift": 3.0}))
+
+
+@pytest.fixture
+def files(tmp_path):
+    for name, options in SHIFTED:
+        frame = pd.DataFrame(rows(**options), columns=["a", "b", "c"])
+        frame["label"] = np.where(np.arange(len(frame)) % 10, "ok", "bad")
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    run("fit", "old.csv", "-o", "old.model", *TINY, at=tmp_path)
+    return tmp_path
+
+
+TINY = ("--label", "label", "--normal", "ok", "--max-steps", "30", "--hidden", "16")
+
+
+def run(*arguments, at):
+    names = [str(at / a) if a.endswith((".csv", ".model")) else a for a in arguments]
+    result = CliRunner().invoke(app, names)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_command_refit_writes_a_model_of_the_new_rows(files):
+    code, out, _ = run(
+        *("refit", "new.csv", "-m", "old.model", "-o", "new.model", "--label", "label"),
+        *("--normal", "ok", "--max-steps", "40", "--json"),
+        at=files,
+    )
+    assert code == 0
+    record = json.loads(out)
+    assert (record["rows"], record["rows_in_input"], record["held_out_rows"]) == (360, 360, 72)
+    before, after = load(files / "old.model"), load(files / "new.model")
+    assert after.max_steps == 40
+    fresh = pd.DataFrame(rows(seed=7, shift=3.0), columns=["a", "b", "c"])
+    assert np.median(before.p_values(fresh)) < 0.05 < np.median(after.p_values(fresh))
+
+
+def test_command_refit_draws_from_many_rows(files):
+    code, out, _ = run(
+        *("refit", "new.csv", "-m", "old.model", "-o", "new.model", "--drop", "label"),
+        *("--max-rows", "50"),
+        at=files,
+    )
+    assert code == 0
+    assert "50, drawn from 400" in out
+
+
+def test_command_refit_names_missing_columns_and_writes_nothing(files):
+    pd.DataFrame(rows(), columns=["a", "b", "d"]).to_csv(files / "other.csv", index=False)
+    code, _, err = run("refit", "other.csv", "-m", "old.model", "-o", "new.model", at=files)
+    assert code != 0
+    assert "missing:  c" in err
+    assert not (files / "new.model").exists()
+
+
+@pytest.mark.parametrize(("name", "drifts"), [("like", False), ("new", True)])
+def test_command_score_tells_of_drift(files, name, drifts):
+    arguments = ("score", f"{name}.csv", "-m", "old.model", "-o", "out.csv")
+    assert ("as a whole the rows differ" in run(*arguments, at=files)[2]) == drifts
+    record = json.loads(run(*arguments, "--json", at=files)[1])
+    assert set(record["drift"]) == {"statistic", "p_value", "n"}
+    assert (record["drift"]["p_value"] <= 0.001) == drifts
+    frame = pd.read_csv(files / f"{name}.csv")
+    known = load(files / "old.model").drift(frame[["a", "b", "c"]])
+    assert record["drift"]["statistic"] == pytest.approx(known.statistic, abs=1e-12)

@@ -50,8 +50,9 @@ class VAEDetector(RowVerbs, LatentVerbs, OutlierMixin, BaseEstimator):  # type: 
         unless `contamination` says that anomalies are among the rows.
     n_members : int
         Networks in the ensemble.
-    n_draws : int
-        Draws of z a row when scoring.
+    n_draws : int or "auto"
+        Draws of z a row when scoring. "auto" takes as many as bring the
+        Monte-Carlo standard error to a hundredth of the spread of held-out scores.
     score_function : str
         Score that decides, a name in `improbable.scores.SCORES`.
     contamination : "auto", "unknown" or float in (0, 0.5]
@@ -135,7 +136,7 @@ class VAEDetector(RowVerbs, LatentVerbs, OutlierMixin, BaseEstimator):  # type: 
         likelihood: Any = "auto",
         prior: str = "auto",
         n_members: int = 2,
-        n_draws: int = 4,
+        n_draws: int | str = 4,
         score_function: str = "elbo",
         contamination: float | str = "auto",
         max_steps: int | str = "auto",

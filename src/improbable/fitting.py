@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from improbable import randomness, training
+from improbable import randomness, scores, training
 from improbable.data.codec import Codec, Source
 from improbable.data.parts import Floats
 from improbable.data.rows import Rows
@@ -25,9 +25,11 @@ from improbable.trust import narrowed, trusted_rows, trusted_share
 from improbable.vae import VAE, Batch, assemble_vae
 
 FEWEST_TO_SPLIT = 20
+FEWEST_TO_LEARN = 2
 MOST_HELD_OUT = 20_000
 ENCODING_ROWS = 1_000_000
 TRUST_ROWS = 100_000
+PROBED_ROWS, PROBED_DRAWS = 256, 16
 REFERENCE_ROWS = 2_000
 PRIOR_ROWS = 4_096
 REFERENCE_ENTRIES = 2_000_000
@@ -43,7 +45,7 @@ class Settings:
     decoder_hidden: tuple[int, ...]
     prior: str
     n_members: int
-    n_draws: int
+    n_draws: int | str
     score_function: str
     validation_fraction: float
     calibration_fraction: float
@@ -90,7 +92,8 @@ def _trusted(source: Source, split: Split, settings: Settings) -> tuple[Split, C
     plain = settings.codec.fit(seen, np.arange(len(learned)))
     values: Floats = np.array(plain.transform(seen).values, dtype=np.float64)
     chosen = trusted_rows(narrowed(values), trusted_share(settings.contamination))
-    n_validation = max(1, int(np.searchsorted(chosen, len(split.validation))))
+    n_validation = int(np.searchsorted(chosen, len(split.validation)))
+    n_validation = min(max(n_validation, 1), len(chosen) - 1)
     validation, train = np.split(learned[chosen], [n_validation])
     return replace(split, train=train, validation=validation), settings.codec.fit(seen, chosen)
 
@@ -146,6 +149,11 @@ def refit_model(
         If the rows are not of the kind the model learned from.
     """
     source = model.codec.read(data)
+    if source.n_rows < FEWEST_TO_LEARN:
+        raise DataError(
+            f"{source.n_rows} rows are too few to go on learning from. "
+            f"Pass {FEWEST_TO_LEARN} rows or more."
+        )
     settings = replace(
         settings,
         latent_dim=model.vae.latent_dim,
@@ -174,13 +182,27 @@ def _learn(
     if known is None:
         vae = _build(codec, settings, randomness.torch_generator(for_weights))
         linear_start(vae, _to(train.take(slice(START_ROWS)), "cpu"))
-        noise = randomness.draw_noise(settings.n_draws, settings.latent_dim, for_noise)
     else:
-        vae, noise = deepcopy(known.vae).float().requires_grad_(requires_grad=True), known.noise
+        vae = deepcopy(known.vae).float().requires_grad_(requires_grad=True)
     history = _train(vae, train, validation, settings, for_batches, progress)
     held_out = codec.transform(source.take(split.calibration))
     prior = make_prior(settings.prior, vae, train, validation)
+    noise = _noise(vae, prior, held_out, settings, for_noise) if known is None else known.noise
     return _calibrate(codec, vae, prior, noise, held_out, history, settings, apart=split.apart)
+
+
+def _noise(
+    vae: VAE, prior: Prior, held_out: Rows, settings: Settings, seed: np.random.SeedSequence
+) -> torch.Tensor:
+    """Noise of scoring; "auto" looks at a few held-out rows how much of it is enough."""
+    if isinstance(settings.n_draws, int):
+        return randomness.draw_noise(settings.n_draws, settings.latent_dim, seed)
+    probe = randomness.draw_noise(PROBED_DRAWS, settings.latent_dim, seed)
+    if not len(held_out):
+        return probe
+    seen = scores.draw(vae, as_batch(held_out.take(slice(PROBED_ROWS))), probe, prior=prior)
+    enough = scores.enough_draws(scores.score_named(settings.score_function), seen)
+    return randomness.draw_noise(enough, settings.latent_dim, seed)
 
 
 def _seeds(settings: Settings) -> list[np.random.SeedSequence]:

@@ -4,6 +4,7 @@ With z_l drawn from q(z given x), l = 1..L, every score is a number of nats a
 row and a member; the higher, the more normal. Missing cells contribute zero.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,8 @@ from improbable.vae import VAE, Batch
 
 SMALLEST_VARIANCE = 1e-2
 LOG_2PI = float(np.log(2.0 * np.pi))
+IQR_OF_NORMAL = 1.349
+SHARE_OF_SPREAD, MOST_DRAWS = 0.01, 64
 
 
 @dataclass(frozen=True)
@@ -311,6 +314,31 @@ def standard_error(score: Score, draws: Draws) -> Tensor:
     left = torch.stack([score(draws.without(pair)).mean(dim=0) for pair in pairs])
     share = (len(pairs) - 1) / len(pairs)
     return (share * ((left - left.mean(dim=0)) ** 2).sum(dim=0)).sqrt()
+
+
+@torch.no_grad()
+def enough_draws(score: Score, draws: Draws) -> int:
+    r"""Draws that bring the standard error to a hundredth of the spread between rows.
+
+    .. math:: L = L_0 \, (100 \, \mathrm{se} / s)^2
+
+    rounded up to a power of two from 2 to 64, where se is the median standard
+    error by the :math:`L_0` draws at hand and s the standard deviation of the
+    scores by their quartiles.
+
+    Parameters
+    ----------
+    score : Score
+    draws : Draws
+        Of rows like those to be scored, 4 draws or more.
+    """
+    error = float(standard_error(score, draws).median())
+    low, high = score(draws).mean(dim=0).quantile(draws.batch.values.new_tensor([0.25, 0.75]))
+    spread = float(high - low) / IQR_OF_NORMAL
+    if not spread > 0.0 or not error >= 0.0:
+        return MOST_DRAWS
+    wanted = len(draws.noise) * (error / (SHARE_OF_SPREAD * spread)) ** 2
+    return int(2 ** math.ceil(math.log2(min(max(wanted, 2.0), MOST_DRAWS))))
 
 
 def shares(draws: Draws) -> Tensor:

@@ -25,10 +25,10 @@ def check_settings(params: Mapping[str, Any]) -> Settings:
         If one is out of range.
     """
     codec = _codec(params)
-    for name in ("latent_dim", "max_steps"):
+    for name in ("latent_dim", "max_steps", "n_draws"):
         if params[name] != "auto":
             _check_whole(name, params[name])
-    for name in ("n_members", "n_draws", "batch_size", "budget"):
+    for name in ("n_members", "batch_size", "budget"):
         _check_whole(name, params[name])
     for name in ("validation_fraction", "calibration_fraction"):
         _check_share(name, params[name], top=0.5, zero=name == "calibration_fraction")
@@ -48,7 +48,7 @@ def check_settings(params: Mapping[str, Any]) -> Settings:
         decoder_hidden=hidden[::-1] if mirror is None else _layers("decoder_hidden", mirror),
         prior=_prior(params),
         n_members=int(params["n_members"]),
-        n_draws=int(params["n_draws"]),
+        n_draws="auto" if params["n_draws"] == "auto" else int(params["n_draws"]),
         score_function=params["score_function"],
         contamination=params["contamination"],
         validation_fraction=float(params["validation_fraction"]),

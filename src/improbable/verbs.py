@@ -41,7 +41,8 @@ class RowVerbs:
         """Whether rows are, as a whole, still like those held out at fit.
 
         Single anomalies move the low end of the p-values; drift moves them all.
-        Look for it on hundreds of rows at a time, and `refit` if it is there to stay.
+        Look for it on hundreds of rows at a time, none of them training rows,
+        which score higher; `refit` if it is there to stay.
 
         Parameters
         ----------

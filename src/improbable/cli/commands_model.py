@@ -154,7 +154,7 @@ def _fit(options: dict[str, Any], learn: Callable[..., dict[str, Any]]) -> None:
 def _detector_params(options: dict[str, Any]) -> dict[str, Any]:
     """Arguments of the detector that were given as options."""
     found = {ARGUMENTS[name]: options[name] for name in ARGUMENTS if options[name] is not None}
-    for name, convert in (("latent_dim", int), ("contamination", float)):
+    for name, convert in (("latent_dim", int), ("n_draws", int), ("contamination", float)):
         if name in found:
             found[name] = _number_or_word(found[name], convert)
     found["tune"] = "budget" in found

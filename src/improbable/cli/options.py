@@ -225,7 +225,7 @@ Kind = Annotated[
     ),
 ]
 Members = Annotated[int | None, typer.Option(help="Networks in the ensemble.")]
-Draws = Annotated[int | None, typer.Option(help="Draws of z a row when scoring.")]
+Draws = Annotated[str | None, typer.Option(help="Draws of z a row when scoring, or auto.")]
 LatentDim = Annotated[str | None, typer.Option(help="Size of z, or auto.")]
 Hidden = Annotated[str | None, typer.Option(help="Hidden units, as in 128,128.")]
 Likelihood = Annotated[

@@ -86,8 +86,8 @@ class NumericEncoding:
         values = values[np.isfinite(values) & (values != 0.0 if self.spike else True)]
         if values.size == 0:
             return self
-        linked = self._link(values)
-        loc, scale = float(linked.mean()), max(float(linked.std()), LEAST_SHARE * self.scale)
+        loc, spread = _loc_scale(self._link(values))
+        scale = max(spread, LEAST_SHARE * self.scale)
         ends = (np.array([self.low, self.high]) * self.scale + self.loc - loc) / scale
         low, high = bend(ends, knee).tolist() if knee else ends.tolist()
         raw = replace(self, loc=loc, scale=scale, low=low, high=high, knee=knee)
