@@ -256,3 +256,10 @@ def test_an_anomaly_off_the_axes_of_wide_rows_is_not_trusted():
     )
     rows[:30] += 2.0 * rng.normal(size=(30, 300))
     assert (trusted_rows(narrowed(rows), 0.6) >= 30).all()
+
+
+@pytest.mark.parametrize("share", [0.2, 0.3, 0.4])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_far_cluster_is_never_trusted(share, seed):
+    rows, odd = with_cluster(400, share, seed)
+    assert not odd[trusted_rows(rows, 0.6)].any()

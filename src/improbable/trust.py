@@ -19,6 +19,7 @@ from improbable.start import principal_axes
 TRUSTED_SHARE = 0.6
 ROUNDS, STEPS = 4, 20
 RIDGE = 1e-2
+IQR_OF_NORMAL = 1.349
 LEAST_SCALE = 0.1
 WIDE, AXES = 256, 64
 
@@ -36,8 +37,11 @@ def trusted_share(contamination: float | str) -> float:
 def trusted_rows(values: Floats, share: float) -> NDArray[np.intp]:
     """Positions of the rows closest together under a Gaussian of their own.
 
-    After each round of steps the columns are standardized anew by the trusted
-    rows, so that the spread of anomalies hides none of them.
+    The steps begin at all rows, and once more at those nearest to the medians of
+    their columns, which a far cluster of anomalies does not move; the end of the
+    smaller determinant is taken. After each round of steps the columns are
+    standardized anew by the trusted rows, so that the spread of anomalies hides
+    none of them.
 
     Parameters
     ----------
@@ -51,14 +55,34 @@ def trusted_rows(values: Floats, share: float) -> NDArray[np.intp]:
         In ascending order.
     """
     n_trusted = int(np.ceil(share * len(values)))
-    chosen = np.arange(len(values))
     spread = values.std(axis=0)
-    least = np.where(spread > 0.0, LEAST_SCALE * spread, 1.0)
+    units = values / np.where(spread > 0.0, spread, 1.0)
+    starts = (np.arange(len(values)), _middle(units, n_trusted))
+    ends = [_settled(units, chosen, n_trusted) for chosen in starts]
+    return min(ends, key=lambda chosen: _volume(units[chosen]))
+
+
+def _settled(values: Floats, chosen: NDArray[np.intp], n_trusted: int) -> NDArray[np.intp]:
+    """Where the steps from a start end."""
     for _ in range(ROUNDS):
         center, scale = values[chosen].mean(axis=0), values[chosen].std(axis=0)
-        standardized = bend((values - center) / np.maximum(scale, least), KNEE)
+        standardized = bend((values - center) / np.maximum(scale, LEAST_SCALE), KNEE)
         chosen = _concentrated(standardized, chosen, n_trusted)
     return chosen
+
+
+def _volume(values: Floats) -> float:
+    """Log determinant of the covariance."""
+    covariance = np.atleast_2d(np.cov(values.T, bias=True))
+    return float(np.linalg.slogdet(covariance + LEAST_SCALE**2 * np.eye(len(covariance)))[1])
+
+
+def _middle(values: Floats, n_trusted: int) -> NDArray[np.intp]:
+    """Rows nearest to the medians of their columns, in units of the range of quartiles."""
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
+    scale = np.maximum((high - low) / IQR_OF_NORMAL, LEAST_SCALE)
+    distance = (bend((values - middle) / scale, KNEE) ** 2).sum(axis=1)
+    return np.sort(np.argpartition(distance, n_trusted - 1)[:n_trusted])
 
 
 def _concentrated(values: Floats, chosen: NDArray[np.intp], n_trusted: int) -> NDArray[np.intp]:

@@ -86,9 +86,10 @@ class NumericEncoding:
         values = values[np.isfinite(values) & (values != 0.0 if self.spike else True)]
         if values.size == 0:
             return self
-        loc, spread = _loc_scale(self._link(values))
-        scale = max(spread, LEAST_SHARE * self.scale)
-        ends = (np.array([self.low, self.high]) * self.scale + self.loc - loc) / scale
+        sizes = (self._link(values) - self.loc) / self.scale
+        middle, spread = float(sizes.mean()), max(float(sizes.std()), LEAST_SHARE)
+        loc, scale = self.loc + middle * self.scale, spread * self.scale
+        ends = (np.array([self.low, self.high]) - middle) / spread
         low, high = bend(ends, knee).tolist() if knee else ends.tolist()
         raw = replace(self, loc=loc, scale=scale, low=low, high=high, knee=knee)
         return replace(raw, floor=_floor(raw._size(values)))
