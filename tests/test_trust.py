@@ -33,13 +33,16 @@ def determinant(rows):
 
 
 def last_step(rows, share, monkeypatch):
-    """Standardized rows of the last round, and the rows trusted in the end."""
+    """Standardized rows of the round that led to the rows trusted in the end, and those."""
     seen, kept = [], trust._concentrated
-    monkeypatch.setattr(
-        trust, "_concentrated", lambda *args: (seen.append(args[0]), kept(*args))[1]
-    )
+
+    def watched(values, *rest):
+        seen.append((values, kept(values, *rest)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(trust, "_concentrated", watched)
     chosen = trusted_rows(rows, share)
-    return seen[-1], chosen
+    return [values for values, end in seen if np.array_equal(end, chosen)][-1], chosen
 
 
 # -- shares and distances -------------------------------------------------------------------
