@@ -238,3 +238,27 @@ def test_command_score_tells_of_drift(files, name, drifts):
     frame = pd.read_csv(files / f"{name}.csv")
     known = load(files / "old.model").drift(frame[["a", "b", "c"]])
     assert record["drift"]["statistic"] == pytest.approx(known.statistic, abs=1e-12)
+
+
+def test_automatic_draws_are_enough():
+    detector = VAEDetector(n_draws="auto", **SMALL).fit(rows())
+    n = len(detector.model_.noise)
+    assert n in (2, 4, 8, 16, 32, 64)
+    if 4 <= n < 64:
+        found = detector.scores(rows(seed=4))
+        low, high = np.quantile(found["elbo"], [0.25, 0.75])
+        assert np.median(found["elbo_se"]) < 2 * 0.01 * (high - low) / 1.349
+
+
+def test_automatic_draws_without_held_out_rows():
+    detector = VAEDetector(n_draws="auto", calibration_fraction=0.0, **SMALL).fit(rows())
+    assert len(detector.model_.noise) == 16
+
+
+def test_command_fit_takes_automatic_draws(files):
+    code, _, err = run("fit", "old.csv", "-o", "auto.model", *TINY, "--draws", "auto", at=files)
+    assert code == 0, err
+    assert len(load(files / "auto.model").model_.noise) in (2, 4, 8, 16, 32, 64)
+    code, _, err = run("fit", "old.csv", "-o", "auto.model", *TINY, "--draws", "few", at=files)
+    assert code != 0
+    assert "n_draws must be" in err or "--draws must be" in err

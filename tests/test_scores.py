@@ -1,14 +1,19 @@
+import math
+from copy import copy
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from cases import SCORE_CASES
 from oracle import batch_of, oracle
 from scipy import stats
+from scipy.special import ndtri
 
 from improbable import scores
 from improbable.errors import ImprobableError
 from improbable.randomness import draw_noise, seed_sequence
-from improbable.scores import SCORES, Draws, draw, log_mean_exp, standard_error
+from improbable.scores import SCORES, Draws, draw, enough_draws, log_mean_exp, standard_error
 
 X = oracle().sample(60, seed=1)
 X[:10] += 4.0
@@ -237,3 +242,43 @@ def test_log_mean_exp_does_not_underflow():
 def test_unknown_score_lists_the_known_ones():
     with pytest.raises(ImprobableError, match="log_marginal"):
         scores.score_named("probability")
+
+
+class Known:
+    """Draws whose standard error and spread are known: a number a row, and a wobble a pair."""
+
+    def __init__(self, spread, wobble, n_draws=16):
+        self.noise = torch.zeros(n_draws, 1)
+        rows = spread * ndtri((np.arange(1_000) + 0.5) / 1_000)
+        pairs = wobble * ndtri((np.arange(n_draws // 2) + 0.5) / (n_draws // 2))
+        self.values = (
+            torch.tensor(np.repeat(pairs, 2))[None, :, None] + torch.tensor(rows)[None, None]
+        )
+        self.batch = SimpleNamespace(values=self.values)
+
+    def __call__(self, draws):
+        return draws.values.mean(dim=1)
+
+    def without(self, left_out):
+        fewer = copy(self)
+        keep = [i for i in range(len(self.noise)) if i not in left_out]
+        fewer.noise, fewer.values = self.noise[keep], self.values[:, keep]
+        return fewer
+
+
+def standard_error_of(known):
+    pairs = known.values[0, ::2, 0].numpy()
+    return pairs.std(ddof=1) / np.sqrt(len(pairs))
+
+
+@pytest.mark.parametrize(("spread", "wobble"), [(1.0, 0.02), (1.0, 0.05), (10.0, 0.2), (7.0, 0.1)])
+def test_enough_draws_follow_the_square_of_the_error(spread, wobble):
+    known = Known(spread, wobble)
+    wanted = 16 * (100.0 * standard_error_of(known) / spread) ** 2
+    expected = 2 ** math.ceil(math.log2(min(max(wanted, 2.0), 64.0)))
+    assert enough_draws(known, known) == expected
+
+
+def test_enough_draws_between_two_and_sixty_four():
+    still, wild, alike = Known(1.0, 0.0), Known(1.0, 50.0), Known(0.0, 0.1)
+    assert [enough_draws(one, one) for one in (still, wild, alike)] == [2, 64, 64]
