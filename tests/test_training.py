@@ -258,3 +258,70 @@ def test_the_number_of_threads_is_given_back(monkeypatch):
     run(fresh(), TrainConfig(max_steps=3))
     assert set(seen) == {1}
     assert torch.get_num_threads() == before
+
+
+def a_run(config, n_rows=500):
+    rows = batch_of(ROWS[:n_rows])
+    vae = fresh()
+    return training._Run(vae, rows, HELD_OUT, config, generator())
+
+
+def test_a_long_gradient_is_cut_and_a_short_one_left():
+    weights = torch.zeros(2)
+    for given, kept in (([300.0, 400.0], [60.0, 80.0]), ([3.0, 4.0], [3.0, 4.0])):
+        weights.grad = torch.tensor(given)
+        training.clip_gradient(weights)
+        torch.testing.assert_close(weights.grad, torch.tensor(kept))
+
+
+def test_every_step_clips_and_takes_the_rate_of_the_schedule(monkeypatch):
+    clipped = []
+    monkeypatch.setattr(training, "clip_gradient", clipped.append)
+    run_ = a_run(TrainConfig(max_steps=10, learning_rate=0.02))
+    for step in range(3):
+        run_.step = step
+        run_.take_step()
+        rate = run_.optimizer.param_groups[0]["lr"]
+        assert rate == pytest.approx(0.02 * one_cycle(step / 10))
+    assert [weights is run_.weights for weights in clipped] == [True] * 3
+
+
+@pytest.mark.parametrize("n_rows", [3, 200, 500])
+def test_an_epoch_shows_every_row_once(n_rows):
+    """Across the blocks in which batches are drawn ahead."""
+    run_ = a_run(TrainConfig(max_steps=100, batch_size=50), n_rows)
+    size = min(50, n_rows)
+    epoch = [next(run_.batches)[0].values for _ in range(n_rows // size)]
+    seen = np.unique(torch.cat(epoch).numpy(), axis=0)
+    np.testing.assert_allclose(seen, np.unique(run_.rows.values.numpy(), axis=0))
+
+
+def test_batches_come_with_masks_and_fresh_noise():
+    run_ = a_run(TrainConfig(max_steps=100, batch_size=100, mask_rate=0.5))
+    drawn = [next(run_.batches) for _ in range(40)]
+    visible = torch.cat([visible for _, visible, _ in drawn])
+    hidden = 1.0 - visible.mean()
+    assert 0.08 < hidden < 0.17  # half of the rows, up to a half of the cells: 1/8
+    noises = torch.stack([noise for _, _, noise in drawn])
+    assert noises.shape == (40, 2, 100, 2)
+    assert len(torch.unique(noises)) == noises.numel()
+    assert abs(float(noises.mean())) < 4 / np.sqrt(noises.numel())
+
+
+def test_what_was_not_observed_stays_hidden():
+    run_ = a_run(TrainConfig(max_steps=10, batch_size=20))
+    run_.rows.observed[:, 1] = 0.0
+    _, visible, _ = next(run_.batches)
+    assert (visible[:, 1] == 0.0).all()
+    assert (visible[:, 0] == 1.0).any()
+
+
+def test_few_steps_are_drawn_ahead_of_wide_rows(monkeypatch):
+    monkeypatch.setattr(training, "ENTRIES_AHEAD", 1)
+    run_ = a_run(TrainConfig(max_steps=10, batch_size=20))
+    shapes = []
+    draw = run_.draw_masks
+    monkeypatch.setattr(run_, "draw_masks", lambda *shape: (shapes.append(shape), draw(*shape))[1])
+    for _ in range(3):
+        next(run_.batches)
+    assert shapes == [(1, 20)] * 3

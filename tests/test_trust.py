@@ -266,3 +266,21 @@ def test_an_anomaly_off_the_axes_of_wide_rows_is_not_trusted():
 def test_a_far_cluster_is_never_trusted(share, seed):
     rows, odd = with_cluster(400, share, seed)
     assert not odd[trusted_rows(rows, 0.6)].any()
+
+
+def test_the_end_of_the_smaller_determinant_is_taken(monkeypatch):
+    ends, settled = [], trust._settled
+    monkeypatch.setattr(
+        trust, "_settled", lambda *args: (ends.append(settled(*args)), ends[-1])[1]
+    )
+    won = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        rows = rng.normal(size=(300, 3)) @ rng.normal(size=(3, 3))
+        rows[: rng.integers(60, 150)] += rng.normal(scale=4.0, size=3)
+        ends.clear()
+        chosen = trusted_rows(rows, 0.6)
+        sizes = [determinant(rows[end] / rows.std(axis=0)) for end in ends]
+        won.append(int(np.argmin(sizes)))
+        np.testing.assert_array_equal(chosen, ends[won[-1]])
+    assert {0, 1} <= set(won)

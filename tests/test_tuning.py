@@ -51,6 +51,18 @@ def test_a_trial_scores_rows_its_model_never_saw(rows):
     assert not interrupted
 
 
+def test_the_elbo_judges_whatever_score_decides(rows):
+    """A score such as kl alone is best where nothing is learned."""
+    found = [
+        tuning.held_out_score(learned_rows(rows, settings), settings)
+        for settings in (
+            check_settings(VAEDetector(score_function=name, **SMALL).get_params(deep=False))
+            for name in ("elbo", "kl")
+        )
+    ]
+    assert found[0] == found[1]
+
+
 def test_rows_for_calibration_take_no_part(rows):
     settings = check_settings(VAEDetector(**SMALL).get_params(deep=False))
     learned = learned_rows(rows, settings).to_native()

@@ -156,7 +156,6 @@ def refit_model(
         )
     settings = replace(
         settings,
-        latent_dim=model.vae.latent_dim,
         hidden=as_sizes(model.settings["hidden"]),
         decoder_hidden=as_sizes(model.settings["decoder_hidden"]),
     )
