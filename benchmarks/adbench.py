@@ -264,10 +264,21 @@ def shown(options: argparse.Namespace, chosen: pd.DataFrame, context: list[str])
         plot_ranks(chosen, LABELS, options.plot)
         print(f"\nMean ranks are drawn in {options.plot}.")
     if options.markdown:
-        seeds = ", ".join(map(str, sorted(chosen["seed"].unique())))
-        notes = [*NOTES, f"Measured with seeds {seeds}.", *capped(options), *context]
+        notes = [*NOTES, *measured_with(chosen), *capped(options), *context]
         write_between_markers(options.markdown, lines, notes, "adbench")
     return 0
+
+
+def measured_with(chosen: pd.DataFrame) -> list[str]:
+    """Say which seeds were measured, and which methods have fewer of them."""
+    of_all = sorted(chosen["seed"].unique())
+    found = chosen.groupby("method")["seed"].unique().map(sorted)
+    fewer = [
+        f"{LABELS[method]} with {', '.join(map(str, seeds))} alone"
+        for method, seeds in found.items()
+        if len(seeds) < len(of_all)
+    ]
+    return [f"Measured with seeds {', '.join(map(str, of_all))}{'; '.join(['', *fewer])}."]
 
 
 def capped(options: argparse.Namespace) -> list[str]:
