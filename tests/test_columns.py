@@ -491,8 +491,8 @@ HEAVY = np.random.default_rng(0).lognormal(0.0, 3.0, 500)
     ("values", "kind", "without"),
     [
         (HEAVY, Positive(), Real()),
-        (np.round(HEAVY), Count(), Count(log=False)),
-        (np.round(HEAVY) % 7, Count(), Count(log=False)),
+        (np.round(HEAVY), Count(), Count()),
+        (np.round(HEAVY) % 7, Count(), Count()),
         (np.log(HEAVY), Real(), Real()),
         (np.arange(500.0) % 2, Binary(), Binary()),
         (np.ones(500), Constant(), Constant()),
@@ -533,6 +533,17 @@ def test_a_column_is_focused_on_its_trusted_rows_where_there_are_any():
         "a", raw, Positive(), None, named=True, by_name=False, trusted=np.arange(400)
     )
     assert said.kind == focused(Positive().fit(values), values[:400])
+
+
+@pytest.mark.parametrize("kind", [None, Count()])
+def test_counts_are_straight_among_rows_not_trusted(kind):
+    """Inferred or said: a tail of anomalies must not decide on a log scale."""
+    raw = RawColumn(np.round(HEAVY), "number", "Float64")
+    column = fit_column("a", raw, kind, None, named=True, by_name=False, trusted=np.arange(300))
+    assert column.kind.encoding.unit == 0.0
+    assert not column.kind.log
+    plain = fit_column("a", raw, kind, None, named=True, by_name=False)
+    assert plain.kind.encoding.unit > 0.0
 
 
 def test_a_likelihood_said_of_counts_is_known_before_they_are_bent():

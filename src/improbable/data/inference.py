@@ -34,7 +34,7 @@ def infer_kind(column: RawColumn, *, named: bool, log: bool = True) -> ColumnKin
         Whether the table came with column names. An array holds features,
         never identifiers.
     log : bool
-        Whether a heavy tail may put a column on a log scale.
+        Whether a heavy tail may make a column `Positive`.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def infer_kind(column: RawColumn, *, named: bool, log: bool = True) -> ColumnKin
         return Datetime() if len(np.unique(finite)) > 1 else Constant()
     if column.storage == "number":
         kind = _infer_number(column.values, named=named, whole_type="Int" in column.dtype)
-        return kind if log else _without_log(kind)
+        return Real() if isinstance(kind, Positive) and not log else kind
     return _infer_text(column.values, named=named)
 
 
@@ -68,12 +68,6 @@ def _infer_number(values: Floats, *, named: bool, whole_type: bool) -> ColumnKin
     if whole:
         return Count()
     return Positive() if is_heavy_tailed(finite) else Real()
-
-
-def _without_log(kind: ColumnKind) -> ColumnKind:
-    if isinstance(kind, Positive):
-        return Real()
-    return Count(log=False) if isinstance(kind, Count) else kind
 
 
 def _counts_rows(finite: Floats, distinct: Floats) -> bool:

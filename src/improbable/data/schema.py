@@ -163,7 +163,7 @@ def fit_column(
         Whether the likelihood was said of this column rather than of all; then
         it must suit the kind, and wins over one the kind was given.
     trusted : ndarray of int, optional
-        Rows that alone set the scale of numbers; no log scale is inferred then.
+        Rows that alone set the scale of numbers; then no tail decides on a log scale.
 
     Raises
     ------
@@ -181,6 +181,8 @@ def fit_column(
     empty = all(v is None or v != v for v in values)
     if empty and not isinstance(kind, Constant | Identifier):
         raise DataError(f"Column {name!r} has no value at all. Leave its kind to be inferred.")
+    if trusted is not None and isinstance(kind, Count):
+        kind = replace(kind, log=False)
     try:
         kind = _with_likelihood(kind, likelihood, by_name=by_name)
         kind = kind.fit(values)
