@@ -114,7 +114,7 @@ def test_other_columns_are_refused():
     detector = VAEDetector(**SMALL).fit(frame)
     with pytest.raises(SchemaError, match=r"missing:  b"):
         detector.refit(frame.drop(columns="b"))
-    with pytest.raises(DataError, match="1 rows are too few"):
+    with pytest.raises(DataError, match="Too few rows to go on learning from: 1"):
         detector.refit(frame[:1])
 
 

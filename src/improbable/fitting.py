@@ -151,8 +151,8 @@ def refit_model(
     source = model.codec.read(data)
     if source.n_rows < FEWEST_TO_LEARN:
         raise DataError(
-            f"{source.n_rows} rows are too few to go on learning from. "
-            f"Pass {FEWEST_TO_LEARN} rows or more."
+            f"Too few rows to go on learning from: {source.n_rows}. "
+            f"Pass {FEWEST_TO_LEARN} or more."
         )
     settings = replace(
         settings,
