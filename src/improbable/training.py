@@ -237,7 +237,7 @@ class _Run:
         loss.backward()  # type: ignore[no-untyped-call]
         value = loss.item() / self.vae.n_members
         if math.isfinite(value):
-            clip_gradient(self.weights)
+            torch.nn.utils.clip_grad_norm_(self.weights, LARGEST_GRADIENT, foreach=True)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.rate * one_cycle(self.step / self.config.max_steps)
             self.optimizer.step()
@@ -312,13 +312,6 @@ class _Run:
             active_units=tuple(active),
             rollbacks=self.rollbacks,
         )
-
-
-def clip_gradient(weights: Tensor) -> None:
-    """Shorten the gradient to `LARGEST_GRADIENT`, in place."""
-    gradient = weights.grad
-    assert gradient is not None
-    gradient.mul_((LARGEST_GRADIENT / gradient.norm()).clamp(max=1.0))
 
 
 def one_cycle(progress: float) -> float:

@@ -199,7 +199,7 @@ def _optuna() -> Any:
         return import_module("optuna")
     except ModuleNotFoundError as error:
         raise ImprobableError(
-            "tune=True needs Optuna. Install it: pip install 'improbable[tune]'."
+            "Tuning needs Optuna. Install it: pip install 'improbable[tune]'."
         ) from error
 
 
@@ -222,5 +222,7 @@ def _say_why_not(n_rows: int) -> None:
         else f"{', '.join(SPACE)} are all given"
     )
     warnings.warn(
-        f"tune=True changed nothing: {why}. Pass tune=False.", TrainingWarning, stacklevel=5
+        f"The settings were not tuned: {why}. Pass more rows, or give fewer settings.",
+        TrainingWarning,
+        stacklevel=5,
     )

@@ -103,7 +103,8 @@ class Outcome:
             return ""
         return (
             "; as a whole the rows differ from those held out at fit (Kolmogorov-Smirnov "
-            f"{self.drift.statistic:.2f}, p {self.drift.p_value:.1g}): refit if that stays"
+            f"{self.drift.statistic:.2f}, p {self.drift.p_value:.1g}); training rows always do, "
+            "for others refit if that stays"
         )
 
 

@@ -77,7 +77,7 @@ class ImageCodec:
         return read_images(data, self.size)
 
     def fit(self, data: Any, trusted: NDArray[np.intp] | None = None) -> Self:
-        """Codec that knows the size and the levels of images.
+        """Codec that knows the size and the levels of images, which `trusted` ones do not change.
 
         Raises
         ------
