@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: help setup demo test check format bench bench-speed clean
+.PHONY: help setup demo test check format bench bench-speed bench-series clean
 
 help: ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,7 +21,7 @@ demo: $(READY) ## fit on the thyroid table, score held-out rows, print the reaso
 	@$(BIN)/python examples/demo.py
 
 test: $(READY) ## run all tests, with coverage of src
-	@$(BIN)/python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=95
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --cov --cov-report=term --cov-fail-under=95
 
 check: $(READY) ## format, lint, types, import contract, docs
 	@$(BIN)/ruff format --check .
@@ -41,6 +41,10 @@ bench: $(READY) ## this library beside its rivals, on the same rows
 bench-speed: $(READY) ## how fast it is, into docs/performance.md
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,plots]'
 	@$(BIN)/python benchmarks/speed.py --markdown docs/performance.md
+
+bench-series: $(READY) ## time series: this library beside its peers
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@$(BIN)/python benchmarks/series.py
 
 clean: ## remove what the targets made
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

@@ -19,7 +19,9 @@ def plain_codec(parts):
     """What a network needs to know of a table whose every column has one part."""
     names = tuple(f"x{i}" for i in range(len(parts)))
     columns = np.arange(len(parts))
-    return SimpleNamespace(network="mlp", shape=(), parts=parts, part_columns=columns, names=names)
+    return SimpleNamespace(
+        network="mlp", shape=(), parts=parts, part_columns=columns, names=names, span=None
+    )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from improbable.data.columns import (
 from improbable.data.frames import read_frame
 from improbable.data.inference import infer_kind
 from improbable.data.kinds import COLUMNS
-from improbable.data.rows import Rows
+from improbable.data.rows import DenseRows
 from improbable.data.table import TableCodec, as_kind
 from improbable.errors import DataError, DataWarning, ImprobableError, SchemaError
 
@@ -58,7 +58,7 @@ CODEC = TableCodec().fit(TABLE)
 
 
 def same_rows(one, other):
-    for field in Rows.__dataclass_fields__:
+    for field in DenseRows.__dataclass_fields__:
         np.testing.assert_array_equal(getattr(one, field), getattr(other, field), err_msg=field)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Real,
     )
     from improbable.data.images import ImageCodec
+    from improbable.data.windows import WindowCodec
     from improbable.datasets import load_thyroid
     from improbable.detector import VAEDetector
     from improbable.errors import (
@@ -52,6 +53,7 @@ _HOMES = {
         "Real",
     ),
     "improbable.data.images": ("ImageCodec",),
+    "improbable.data.windows": ("WindowCodec",),
     "improbable.datasets": ("load_thyroid",),
     "improbable.detector": ("VAEDetector",),
     "improbable.errors": (
@@ -96,6 +98,7 @@ __all__ = [
     "Scorer",
     "TrainingWarning",
     "VAEDetector",
+    "WindowCodec",
     "__version__",
     "load",
     "load_scorer",

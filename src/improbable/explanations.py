@@ -14,6 +14,7 @@ from improbable.data.columns import Binary, Categorical, Constant, Datetime
 from improbable.data.frames import RawColumn, frame_library, write_frame
 from improbable.data.parts import Floats
 from improbable.data.table import TableCodec
+from improbable.data.windows import WindowCodec
 from improbable.generation import Mixture, conditional
 from improbable.vae import VAE, Batch
 
@@ -193,7 +194,7 @@ class Expected:
 
 def expected_cells(
     vae: VAE,
-    codec: TableCodec,
+    codec: TableCodec | WindowCodec,
     batch: Batch,
     noise: torch.Tensor,
     chosen: NDArray[np.bool_],
@@ -203,7 +204,7 @@ def expected_cells(
     Parameters
     ----------
     vae : VAE
-    codec : TableCodec
+    codec : TableCodec or WindowCodec
     batch : Batch
         n rows.
     noise : Tensor of shape (n_draws, latent_dim)
@@ -227,7 +228,9 @@ def expected_cells(
     return Expected(values, lower, upper)
 
 
-def _summary(codec: TableCodec, i: int, mixture: Mixture) -> tuple[Values, Floats, Floats]:
+def _summary(
+    codec: TableCodec | WindowCodec, i: int, mixture: Mixture
+) -> tuple[Values, Floats, Floats]:
     """Expected value and interval of one column of a mixture, in its own unit."""
     kind = codec.modeled[i].kind
     entries, parts = codec.column_entries(i)
@@ -242,7 +245,7 @@ def _summary(codec: TableCodec, i: int, mixture: Mixture) -> tuple[Values, Float
 
 
 def _quantiles(
-    codec: TableCodec, i: int, mixture: Mixture, entries: list[int]
+    codec: TableCodec | WindowCodec, i: int, mixture: Mixture, entries: list[int]
 ) -> tuple[Floats, Floats, Floats]:
     """5 %, 50 % and 95 % quantiles of a numeric column, from equally likely grid points."""
     has_spike = len(entries) > 1 and not isinstance(codec.modeled[i].kind, Datetime)
@@ -276,7 +279,9 @@ def _weighted_quantiles(values: Floats, weights: Floats) -> tuple[Floats, Floats
     return found[0], found[1], found[2]
 
 
-def names_seen(codec: TableCodec, values: Values) -> tuple[NDArray[np.int64], tuple[int, ...]]:
+def names_seen(
+    codec: TableCodec | WindowCodec, values: Values
+) -> tuple[NDArray[np.int64], tuple[int, ...]]:
     """How often training rows held the same name, cell by cell; -1 for numbers."""
     seen = np.full(values.shape, -1, dtype=np.int64)
     totals = []

@@ -1,7 +1,7 @@
 """From a table to a fitted model: split, encode, train, calibrate."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -18,13 +18,14 @@ from improbable.errors import CalibrationWarning, DataError, TrainingWarning
 from improbable.explanations import Reference
 from improbable.model import Model, as_batch, typical_cells
 from improbable.networks import Network, initialize
-from improbable.priors import Prior, aggregated_posterior
+from improbable.priors import Prior, aggregated_posterior, widened_posterior
 from improbable.start import START_ROWS, linear_start
 from improbable.training import History, Progress, TrainConfig
 from improbable.trust import narrowed, trusted_rows, trusted_share
 from improbable.vae import VAE, Batch, assemble_vae
 
 FEWEST_TO_SPLIT = 20
+FEWEST_GROUPS = 3
 FEWEST_TO_LEARN = 2
 MOST_HELD_OUT = 20_000
 ENCODING_ROWS = 1_000_000
@@ -33,11 +34,12 @@ PROBED_ROWS, PROBED_DRAWS = 256, 16
 REFERENCE_ROWS = 2_000
 PRIOR_ROWS = 4_096
 REFERENCE_ENTRIES = 2_000_000
+Loop = Callable[[VAE, Batch, Batch, TrainConfig, torch.Generator, Progress | None], History]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The detector's choices, checked."""
+    """The detector's choices, checked; `loop` trains in place of `training.fit`."""
 
     codec: Codec
     latent_dim: int
@@ -53,6 +55,7 @@ class Settings:
     device: str
     train: TrainConfig
     contamination: float | str = "auto"
+    loop: Loop | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,37 @@ def split_rows(
     return Split(train, validation, calibration, apart=True)
 
 
+def split_groups(
+    groups: NDArray[np.intp],
+    validation_fraction: float,
+    calibration_fraction: float,
+    rng: np.random.Generator,
+) -> Split:
+    """Random split of whole groups; with fewer than three all parts are all rows.
+
+    Parameters
+    ----------
+    groups : ndarray of int of shape (n,)
+        Rows of -1 belong to no part.
+    """
+    usable = np.flatnonzero(groups >= 0)
+    labels, inverse, sizes = np.unique(groups[usable], return_inverse=True, return_counts=True)
+    if len(labels) < FEWEST_GROUPS or len(groups) < FEWEST_TO_SPLIT:
+        everything = np.arange(len(groups))
+        return Split(everything, everything, everything, apart=False)
+    order = rng.permutation(len(labels))
+    before = np.cumsum(sizes[order]) - sizes[order]
+    ends = np.array([calibration_fraction, calibration_fraction + validation_fraction])
+    first, second = np.searchsorted(before, np.rint(ends * len(usable)))
+    first = np.clip(first, 1, len(labels) - 2)
+    second = np.clip(second, first + 1, len(labels) - 1)
+    part = np.empty(len(labels), dtype=np.intp)
+    part[order] = np.repeat(np.arange(3), np.diff([0, first, second, len(labels)]))
+    calibration, validation, train = (usable[part[inverse] == i] for i in range(3))
+    validation = rng.permutation(validation)[:MOST_HELD_OUT]
+    return Split(rng.permutation(train), validation, calibration[:MOST_HELD_OUT], apart=True)
+
+
 def _trusted(source: Source, split: Split, settings: Settings) -> tuple[Split, Codec]:
     """The split with only the rows most like the others to learn from, and their codec."""
     learned = split.learned[:TRUST_ROWS]
@@ -98,15 +132,18 @@ def _trusted(source: Source, split: Split, settings: Settings) -> tuple[Split, C
     return replace(split, train=train, validation=validation), settings.codec.fit(seen, chosen)
 
 
-def _split(n: int, settings: Settings, seed: np.random.SeedSequence) -> Split:
+def _split(source: Source, settings: Settings, seed: np.random.SeedSequence) -> Split:
     fractions = settings.validation_fraction, settings.calibration_fraction
-    return split_rows(n, *fractions, randomness.numpy_generator(seed))
+    rng, groups = randomness.numpy_generator(seed), source.groups
+    if groups is None:
+        return split_rows(source.n_rows, *fractions, rng)
+    return split_groups(groups, *fractions, rng)
 
 
 def learned_rows(data: Any, settings: Settings) -> Source:
     """Rows that a fit learns from, those for calibration left out."""
     source = settings.codec.open(data)
-    return source.take(_split(source.n_rows, settings, _seeds(settings)[0]).learned)
+    return source.take(_split(source, settings, _seeds(settings)[0]).learned)
 
 
 def fit_model(data: Any, settings: Settings, progress: Progress | None = None) -> Model:
@@ -125,7 +162,7 @@ def fit_model(data: Any, settings: Settings, progress: Progress | None = None) -
 
 def fit_source(source: Source, settings: Settings, progress: Progress | None = None) -> Model:
     """`fit_model` for rows that the codec has read."""
-    split = _split(source.n_rows, settings, _seeds(settings)[0])
+    split = _split(source, settings, _seeds(settings)[0])
     if settings.contamination != "auto" and split.apart:
         split, codec = _trusted(source, split, settings)
     else:
@@ -159,7 +196,7 @@ def refit_model(
         hidden=as_sizes(model.settings["hidden"]),
         decoder_hidden=as_sizes(model.settings["decoder_hidden"]),
     )
-    split = _split(source.n_rows, settings, _seeds(settings)[0])
+    split = _split(source, settings, _seeds(settings)[0])
     if settings.contamination != "auto" and split.apart:
         split, _ = _trusted(source, split, settings)
     return _learn(source, split, model.codec, model, settings, progress)
@@ -185,7 +222,8 @@ def _learn(
         vae = deepcopy(known.vae).float().requires_grad_(requires_grad=True)
     history = _train(vae, train, validation, settings, for_batches, progress)
     held_out = codec.transform(source.take(split.calibration))
-    prior = make_prior(settings.prior, vae, train, validation)
+    overlap = source.groups is not None
+    prior = make_prior(settings.prior, vae, train, validation, overlap=overlap)
     noise = _noise(vae, prior, held_out, settings, for_noise) if known is None else known.noise
     return _calibrate(codec, vae, prior, noise, held_out, history, settings, apart=split.apart)
 
@@ -210,11 +248,16 @@ def _seeds(settings: Settings) -> list[np.random.SeedSequence]:
 
 
 @torch.no_grad()
-def make_prior(name: str, vae: VAE, train: Rows, validation: Rows) -> Prior:
+def make_prior(
+    name: str, vae: VAE, train: Rows, validation: Rows, *, overlap: bool = False
+) -> Prior:
     """Prior of the scores: "normal", or "aggregated" over at most 4,096 rows that training saw."""
     if name == "normal":
         return vae.prior
     seen = [as_batch(rows.take(slice(PRIOR_ROWS))) for rows in (train, validation)]
+    if overlap:
+        learned, held_out = (vae.encode(rows.values, rows.observed) for rows in seen)
+        return widened_posterior(learned, held_out)
     values = torch.cat([rows.values for rows in seen])[:PRIOR_ROWS]
     observed = torch.cat([rows.observed for rows in seen])[:PRIOR_ROWS]
     return aggregated_posterior(vae.encode(values, observed))
@@ -245,7 +288,8 @@ def _train(
     rows, held_out = (_to(part, device) for part in (train, validation))
     vae.to(device)
     generator = randomness.torch_generator(seed, device)
-    history = training.fit(vae, rows, held_out, settings.train, generator, progress)
+    loop = settings.loop or training.fit
+    history = loop(vae, rows, held_out, settings.train, generator, progress)
     vae.to("cpu").double().eval().requires_grad_(requires_grad=False)
     return history
 

@@ -220,6 +220,16 @@ def fill_in(vae: VAE, batch: Batch, visible: Tensor) -> tuple[Tensor, Tensor]:
     return values, everything
 
 
+def filled_where_missing(vae: VAE, batch: Batch) -> tuple[Tensor, Tensor]:
+    """`fill_in` of what was not observed, for those rows alone that miss something."""
+    values, visible = batch.values, batch.observed
+    holed = (visible == 0.0).any(dim=-1)
+    if bool(holed.any()):
+        values, visible = values.clone(), visible.clone()
+        values[holed], visible[holed] = fill_in(vae, batch[holed], visible[holed])
+    return values, visible
+
+
 @torch.no_grad()
 def reconstruction(vae: VAE, batch: Batch, noise: Tensor) -> Floats:
     """Decoded mean over members and draws, from the posterior of the whole row."""

@@ -1,7 +1,7 @@
 """A fitted model: everything scoring needs, in one frozen record, and scoring in blocks."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,10 @@ from torch import Tensor
 
 from improbable import calibration, scores
 from improbable.data.codec import Codec
-from improbable.data.parts import Bools, Floats
+from improbable.data.parts import Floats
 from improbable.data.rows import Rows
 from improbable.explanations import Reference
+from improbable.generation import filled_where_missing
 from improbable.latent.gaussians import Posterior
 from improbable.priors import Prior
 from improbable.training import History
@@ -84,13 +85,34 @@ class Model:
             yield place, as_batch(rows.take(place))
 
     @torch.no_grad()
-    def evaluate(self, rows: Rows, statistic: Callable[[scores.Draws], Tensor]) -> Floats:
-        """A statistic of the draws of each row, rows along the first axis."""
-        found = [
-            statistic(scores.draw(self.vae, batch, self.noise, prior=self.prior)).cpu().numpy()
-            for _, batch in self.blocks(rows)
-        ]
-        return np.concatenate(found) if found else np.empty(0)
+    def evaluate(
+        self, rows: Rows, statistic: Callable[[scores.Draws], Tensor], *, pooled: bool = True
+    ) -> Floats:
+        """A statistic of the draws of each row, rows along the first axis.
+
+        Of rows that overlap it is the mean over all those that hold the item,
+        unless `pooled` is False.
+        """
+        wide = rows.widened() if pooled else rows
+        found = [statistic(self.draws(batch)).cpu().numpy() for _, batch in self.blocks(wide)]
+        if not found:
+            return np.empty(0)
+        values = np.concatenate(found)
+        return rows.pooled(values) if pooled else values
+
+    def draws(self, batch: Batch) -> scores.Draws:
+        """Draws of z for each row of a batch.
+
+        Where rows span many items the encoder sees what the model expects of
+        those missing (Xu et al., "Donut", 2018, section 3.3).
+        """
+        span = self.codec.span
+        if span is None:
+            return scores.draw(self.vae, batch, self.noise, prior=self.prior)
+        values, visible = filled_where_missing(self.vae, batch)
+        judged = 1.0 if span.judged is None else torch.from_numpy(span.judged)
+        batch = replace(batch, values=values, observed=batch.observed * judged)
+        return scores.draw(self.vae, batch, self.noise, visible, self.prior)
 
     def score(self, rows: Rows, name: str) -> Floats:
         """A score by name, mean over members, shape (n,); missing cells add nothing."""
@@ -108,21 +130,23 @@ class Model:
         ).reshape(-1, 2)
         return both[:, 0], both[:, 1]
 
-    def allowance(self, missing: Bools) -> Floats:
+    def allowance(self, rows: Rows) -> Floats:
         """Nats that make rows with missing cells comparable with complete ones, shape (n,)."""
-        return missing @ self.typical if missing.any() else np.zeros(len(missing))
+        wide = rows.widened()
+        absent = wide.absent
+        return rows.pooled(absent @ self.typical) if absent.any() else np.zeros(len(rows))
 
     def decision_scores(self, rows: Rows) -> Floats:
         """Score that decides, shape (n,); a missing cell counts as a typical one of its column."""
-        return self.comparable(self.score(rows, self.score_function), rows.missing)
+        return self.comparable(self.score(rows, self.score_function), rows)
 
-    def comparable(self, score: Floats, missing: Bools) -> Floats:
+    def comparable(self, score: Floats, rows: Rows) -> Floats:
         """Scores with the allowance of their missing cells, to the ninth decimal.
 
         Rounding makes a row tie with itself whatever batch it comes in, which
         the counting in p-values rests on.
         """
-        return np.round(score + self.allowance(missing), DECIMALS)
+        return np.round(score + self.allowance(rows), DECIMALS)
 
     def shares(self, rows: Rows) -> Floats:
         """Each column's part of `expected_log_prob`, nats, shape (n, n_columns)."""
@@ -143,6 +167,7 @@ class Model:
             lambda draws: torch.cat(
                 [draws.posterior.mean[self.lead], draws.posterior.stddev[self.lead]], dim=-1
             ),
+            pooled=False,
         ).reshape(len(rows), 2 * self.vae.latent_dim)
         loc, scale = np.hsplit(both, 2)
         return Posterior(loc, scale, library)
@@ -187,12 +212,20 @@ def typical_cells(model: Model, rows: Rows) -> Floats:
 
 @torch.no_grad()
 def _divergence(model: Model, batch: Batch) -> Floats:
-    """Fall of KL(q to p) when a cell is hidden from the encoder, shape (n, n_columns)."""
+    """Fall of KL(q to p) when a column's cells are hidden from the encoder, one at a time.
+
+    Shape (n, n_columns); of windows three points are looked at, which stand for all.
+    """
     out = np.zeros((len(batch), len(model.codec.names)))
-    vae = model.vae
-    whole = model.prior.kl(vae.encode(batch.values, batch.observed)).mean(dim=0)
-    for column in sorted(set(vae.part_column.tolist())):
-        visible = batch.observed * (vae.part_column != column)
-        hidden = model.prior.kl(vae.encode(batch.values, visible)).mean(dim=0)
-        out[:, column] = (whole - hidden).cpu().numpy()
+    columns, span = model.codec.part_columns, model.codec.span
+    cells = columns if span is None else span.part_cells
+    whole = model.draws(batch).kl.mean(dim=0)
+    for column in np.unique(columns):
+        found = np.unique(cells[columns == column])
+        probed = found[np.unique([0, len(found) // 2, len(found) - 1])]
+        for cell in probed:
+            kept = torch.from_numpy(cells != cell)
+            hidden = model.draws(replace(batch, observed=batch.observed * kept)).kl.mean(dim=0)
+            fall = (whole - hidden).cpu().numpy()
+            out[:, column] += fall * len(found) / len(probed)
     return out

@@ -17,9 +17,10 @@ from improbable import container, generation, randomness
 from improbable.container import FORMAT, Arrays
 from improbable.data.codec import Codec
 from improbable.data.images import ImageCodec
-from improbable.data.kinds import kind_from_json, kind_to_json
 from improbable.data.parts import Floats
-from improbable.data.table import TableCodec, as_kind
+from improbable.data.schema import kinds_from_json, kinds_to_json
+from improbable.data.table import TableCodec
+from improbable.data.windows import WindowCodec
 from improbable.detector import VAEDetector
 from improbable.errors import FormatError
 from improbable.explanations import Reference
@@ -31,7 +32,7 @@ from improbable.training import History
 from improbable.vae import VAE, assemble_vae
 
 GOLDEN_ROWS = 8
-CODECS: dict[str, Any] = {"table": TableCodec, "images": ImageCodec}
+CODECS: dict[str, Any] = {"table": TableCodec, "images": ImageCodec, "series": WindowCodec}
 
 
 def save(detector: VAEDetector, path: str | os.PathLike[str]) -> None:
@@ -113,9 +114,7 @@ def _config_to_json(params: dict[str, Any]) -> dict[str, Any]:
     config = dict(params)
     if config["codec"] is not None:
         config["codec"] = config["codec"].to_json()
-    if config["columns"] is not None:
-        kinds = {name: as_kind(kind) for name, kind in config["columns"].items()}
-        config["columns"] = [[name, kind_to_json(kind)] for name, kind in kinds.items()]
+    config["columns"] = kinds_to_json(config["columns"])
     if not isinstance(config["likelihood"], str):
         config["likelihood"] = [list(pair) for pair in config["likelihood"].items()]
     if not isinstance(config["random_state"], int | None):
@@ -129,8 +128,7 @@ def _config_from_json(config: dict[str, Any]) -> dict[str, Any]:
     params = dict(config)
     if params.get("codec") is not None:
         params["codec"] = CODECS[params["codec"]["data"]].from_json(params["codec"])
-    if params["columns"] is not None:
-        params["columns"] = {name: kind_from_json(kind) for name, kind in params["columns"]}
+    params["columns"] = kinds_from_json(params["columns"])
     if not isinstance(params["likelihood"], str):
         params["likelihood"] = {name: value for name, value in params["likelihood"]}
     for name in ("hidden", "decoder_hidden"):

@@ -20,6 +20,7 @@ from torch.distributions import Independent, Normal
 KERNEL_SCALE = 0.7
 SMALLEST_SCALE = 0.02
 AT_ONCE = 512
+WIDTHS = (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0)
 
 
 @runtime_checkable
@@ -123,13 +124,36 @@ class AggregatedPosterior:
         return self.loc[member, chosen] + self.scale[member, chosen] * noise
 
 
-def aggregated_posterior(posterior: "Independent[Normal]") -> AggregatedPosterior:
+def aggregated_posterior(
+    posterior: "Independent[Normal]", width: float = 0.0
+) -> AggregatedPosterior:
     """Prior made of the posteriors of training rows, shape (n_members, M).
 
     Kernels are `KERNEL_SCALE` as wide as the posteriors: a sum of full-width
     posteriors is smoother than the distribution of their means. They are
     rounded to single precision, in which they are stored.
+
+    Parameters
+    ----------
+    posterior : Independent Normal
+    width : float
+        Standard deviation that is added to all kernels.
     """
-    scale = (KERNEL_SCALE * posterior.stddev).clamp(min=SMALLEST_SCALE)
+    scale = (KERNEL_SCALE * posterior.stddev).clamp(min=SMALLEST_SCALE).hypot(torch.tensor(width))
     loc, scale = (t.float().to(t.dtype).contiguous() for t in (posterior.mean, scale))
     return AggregatedPosterior(loc, scale)
+
+
+def widened_posterior(
+    posterior: "Independent[Normal]", held_out: "Independent[Normal]"
+) -> AggregatedPosterior:
+    """Prior made of the posteriors of training rows that overlap, such as windows of a series.
+
+    Windows a step apart lie side by side in latent space, those of other times
+    farther off than posteriors are wide. So kernels are widened until held-out
+    rows, none of which overlaps the others, are nearest to them: to the width of
+    `WIDTHS` with the smallest mean KL divergence.
+    """
+    found = [aggregated_posterior(posterior, width) for width in WIDTHS]
+    distances = torch.stack([prior.kl(held_out).mean() for prior in found])
+    return found[int(distances.argmin())]

@@ -10,7 +10,9 @@ from improbable.data.frames import Frame
 from improbable.data.images import ImageCodec
 from improbable.data.pictures import Images
 from improbable.data.rows import Rows
+from improbable.data.series import Series
 from improbable.data.table import TableCodec
+from improbable.data.windows import WindowCodec
 from improbable.explanations import Explanation, expected_cells, names_seen
 from improbable.generation import reconstruction
 from improbable.model import Model, as_batch
@@ -45,6 +47,18 @@ def explain_rows(codec: Any, model: Model, source: Any, rows: Rows, *, n_best: i
 
 @explain_rows.register(TableCodec)
 def _(codec: TableCodec, model: Model, source: Frame, rows: Rows, *, n_best: int) -> Explanation:
+    return _explain_columns(codec, model, source, rows, n_best)
+
+
+@explain_rows.register(WindowCodec)
+def _(codec: WindowCodec, model: Model, source: Series, rows: Rows, *, n_best: int) -> Explanation:
+    return _explain_columns(codec, model, source.rows, rows, n_best)
+
+
+def _explain_columns(
+    codec: TableCodec | WindowCodec, model: Model, source: Frame, rows: Rows, n_best: int
+) -> Explanation:
+    """Explanation by columns; of series their last points are expected, given what came before."""
     shares = model.shares(rows)
     surprise = np.where(rows.missing, 0.0, model.reference.typical - shares)
     rank = np.argsort(np.argsort(-surprise, axis=1, kind="stable"), axis=1)
@@ -66,7 +80,7 @@ def _(codec: TableCodec, model: Model, source: Frame, rows: Rows, *, n_best: int
     )
 
 
-def found_values(codec: TableCodec, frame: Frame) -> NDArray[np.object_]:
+def found_values(codec: TableCodec | WindowCodec, frame: Frame) -> NDArray[np.object_]:
     """Values of the modeled columns as the user wrote them, shape (n, n_columns)."""
     index = np.arange(frame.n_rows)
     out = np.empty((frame.n_rows, len(codec.modeled)), dtype=object)

@@ -95,7 +95,7 @@ def detect(
         warn_unsupported(alpha, len(model.held_out), tail=tail)
     rows = model.codec.transform(source)
     score, error = model.score_with_error(rows, model.score_function)
-    score = model.comparable(score, rows.missing)
+    score = model.comparable(score, rows)
     p = model.p_values(score, tail=tail)
     q = calibration.q_values(p)
     flagged = p <= alpha if fdr is None else q <= fdr

@@ -253,26 +253,28 @@ def conditional_log_prob(draws: Draws) -> Tensor:
 
     .. math:: \tfrac1M \sum_m \left[ \log p(x) - \log p(x_{v_m}) \right]
 
-    Each mask hides one of M groups of columns, so that every column is hidden
-    once; both terms are importance-weighted, from the posterior of the visible
-    columns alone.
+    Each mask hides one of M groups of columns (of windows: of their cells), so
+    that every one is hidden once; both terms are importance-weighted, from the
+    posterior of what is visible alone.
     """
     terms = []
-    for hidden in column_groups(draws.vae):
-        visible = draws.batch.observed * (1.0 - hidden[draws.vae.part_column])
+    for hidden in cell_groups(draws.vae):
+        visible = draws.visible * (1.0 - hidden[draws.vae.part_cell])
         masked = draw(draws.vae, draws.batch, draws.noise, visible, draws.prior)
-        offset = (draws.batch.offsets * (1.0 - hidden)).sum(-1)
+        offset = (draws.batch.offsets * (1.0 - hidden.view(draws.vae.n_columns, -1).mean(-1))).sum(
+            -1
+        )
         seen = (masked.log_prob_parts * visible).sum(-1) + offset + masked.log_ratio
         everything = masked.log_prob + masked.log_ratio
         terms.append(log_mean_exp(everything) - log_mean_exp(seen))
     return torch.stack(terms).mean(dim=0)
 
 
-def column_groups(vae: VAE, n_groups: int = 4) -> list[Tensor]:
-    """Masks of shape (n_columns,): column i is hidden in group i modulo their number."""
-    n_groups = max(1, min(n_groups, vae.n_columns))
-    column = torch.arange(vae.n_columns)
-    return [(column % n_groups == g).to(vae.low.dtype) for g in range(n_groups)]
+def cell_groups(vae: VAE, n_groups: int = 4) -> list[Tensor]:
+    """Masks of shape (n_cells,): cell i is hidden in group i modulo their number."""
+    n_groups = max(1, min(n_groups, vae.n_cells))
+    cell = torch.arange(vae.n_cells)
+    return [(cell % n_groups == g).to(vae.low.dtype) for g in range(n_groups)]
 
 
 def _squared_error(draws: Draws) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -111,6 +112,35 @@ class History:
 Progress = Callable[[int, int, float], None]
 
 
+@dataclass(frozen=True)
+class DataParallel:
+    """One of several processes that take every step together, each on its rows of the batch.
+
+    All of them draw the same batches, masks and noise, so their gradients add up to that of one
+    process, and their weights stay equal.
+
+    Attributes
+    ----------
+    rank, world_size : int
+        This process among how many.
+    all_reduce : callable
+        Adds up a tensor over the processes, in place.
+    """
+
+    rank: int
+    world_size: int
+    all_reduce: Callable[[Tensor], object]
+
+    def own(self, n: int) -> slice:
+        """Rows of a batch of `n` that are this process's."""
+        return slice(n * self.rank // self.world_size, n * (self.rank + 1) // self.world_size)
+
+    def average(self, tensor: Tensor, weight: float) -> Tensor:
+        """Weighted sum of a tensor over the processes, in place."""
+        self.all_reduce(tensor.mul_(weight))
+        return tensor
+
+
 def fit(
     vae: VAE,
     rows: Batch,
@@ -118,6 +148,7 @@ def fit(
     config: TrainConfig,
     generator: torch.Generator,
     progress: Progress | None = None,
+    parallel: DataParallel | None = None,
 ) -> History:
     """Train a VAE in place.
 
@@ -132,6 +163,8 @@ def fit(
         Source of batches, masks and noise, on the device of the rows.
     progress : callable, optional
         Called with (step, max_steps, held-out ELBO) at every look.
+    parallel : DataParallel, optional
+        The processes that share the work, each called with the same arguments.
 
     Returns
     -------
@@ -141,7 +174,7 @@ def fit(
     held_out = held_out[:VALIDATION_ROWS]
     held_out = replace(held_out, values=held_out.values.clamp(-WINSOR, WINSOR))
     with _few_threads(vae, config):
-        run = _Run(vae, rows, held_out, config, generator)
+        run = _Run(vae, rows, held_out, config, generator, parallel)
         reason = run.loop(progress)
         run.restore_best()
         return run.history(reason)
@@ -175,7 +208,9 @@ class _Run:
         held_out: Batch,
         config: TrainConfig,
         generator: torch.Generator,
+        parallel: DataParallel | None = None,
     ) -> None:
+        self.parallel = parallel
         self.vae, self.rows, self.held_out = vae, rows, held_out
         self.config, self.generator = config, generator
         self.rate = config.learning_rate
@@ -235,7 +270,7 @@ class _Run:
         loss = -elbo(self.vae, batch, visible, noise).mean(dim=1).sum()
         self.optimizer.zero_grad(set_to_none=False)
         loss.backward()  # type: ignore[no-untyped-call]
-        value = loss.item() / self.vae.n_members
+        value = self.pooled(loss.detach()).item() / self.vae.n_members
         if math.isfinite(value):
             torch.nn.utils.clip_grad_norm_(self.weights, LARGEST_GRADIENT, foreach=True)
             for group in self.optimizer.param_groups:
@@ -243,19 +278,30 @@ class _Run:
             self.optimizer.step()
         return value
 
+    def pooled(self, loss: Tensor) -> Tensor:
+        """Loss of the whole batch, as its gradient is then, if each process saw only some rows."""
+        if self.parallel is None:
+            return loss
+        size = min(self.config.batch_size, len(self.rows))
+        rows = self.parallel.own(size)
+        weight = (rows.stop - rows.start) / size
+        self.parallel.average(cast(Tensor, self.weights.grad), weight)
+        return self.parallel.average(loss, weight)
+
     def drawn_batches(self) -> Iterator[tuple[Batch, Tensor, Tensor]]:
         """Rows, what the encoder may see of them, and noise: drawn for many steps at once."""
         vae, size = self.vae, min(self.config.batch_size, len(self.rows))
         entries = size * max(self.rows.values.shape[1], vae.n_members * vae.latent_dim)
         n_steps = max(1, min(MOST_AHEAD, ENTRIES_AHEAD // entries))
+        own = slice(None) if self.parallel is None else self.parallel.own(size)
         order = torch.empty(0, dtype=torch.long, device=self.rows.values.device)
         while True:
             while len(order) < n_steps * size:
                 order = torch.cat([order, self._permutation()])
             index, order = order[: n_steps * size].view(n_steps, size), order[n_steps * size :]
-            batches = self.rows[index]
-            visible = batches.observed * self.draw_masks(n_steps, size)
-            noise = self._normal(n_steps, vae.n_members, size, vae.latent_dim)
+            batches = self.rows[index[:, own]]
+            visible = batches.observed * self.draw_masks(n_steps, size)[:, own]
+            noise = self._normal(n_steps, vae.n_members, size, vae.latent_dim)[:, :, own]
             yield from ((batches[i], visible[i], noise[i]) for i in range(n_steps))
 
     def _permutation(self) -> Tensor:
@@ -267,8 +313,8 @@ class _Run:
         device = self.rows.values.device
         rate = torch.rand((*shape, 1), generator=self.generator, device=device)
         rate = (2.0 * rate - 1.0).clamp(min=0.0) * self.config.mask_rate
-        drawn = torch.rand((*shape, self.vae.n_columns), generator=self.generator, device=device)
-        return (drawn >= rate).to(self.rows.values.dtype)[..., self.vae.part_column]
+        drawn = torch.rand((*shape, self.vae.n_cells), generator=self.generator, device=device)
+        return (drawn >= rate).to(self.rows.values.dtype)[..., self.vae.part_cell]
 
     def roll_back(self) -> bool:
         """Best weights again, at a lower rate; False when that was done too often."""
@@ -281,7 +327,10 @@ class _Run:
     @torch.no_grad()
     def held_out_elbo(self) -> Tensor:
         """Mean held-out ELBO of each member."""
-        return elbo(self.vae, self.held_out, self.held_out.observed, self.noise).mean(dim=1)
+        found = elbo(self.vae, self.held_out, self.held_out.observed, self.noise).mean(dim=1)
+        if self.parallel is not None:  # so that all of them stop at the same step
+            self.parallel.average(found, 1.0 / self.parallel.world_size)
+        return found
 
     def look(self, train_elbo: float) -> None:
         found = self.held_out_elbo()

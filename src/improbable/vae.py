@@ -62,16 +62,17 @@ class VAE(nn.Module):
         Size of z.
     parts : sequence of Part
         Widths and ranges of the parts; the encoder sees values clipped to them.
-    part_columns : sequence of int
-        Column that each part belongs to.
-    n_columns : int
-        Columns of the table, those without parts included.
+    part_columns, part_cells : sequence of int
+        Column, and cell, that each part belongs to.
+    n_columns, n_cells : int
+        Columns of the table, those without parts included, and cells of a row.
     """
 
     low: Tensor
     high: Tensor
     entry_part: Tensor
     part_column: Tensor
+    part_cell: Tensor
     tied: Tensor
 
     def __init__(
@@ -82,17 +83,22 @@ class VAE(nn.Module):
         latent_dim: int,
         parts: Sequence[Part],
         part_columns: Sequence[int],
+        part_cells: Sequence[int],
         n_columns: int,
+        n_cells: int,
         n_members: int,
     ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
-        self.latent_dim, self.n_columns, self.n_members = latent_dim, n_columns, n_members
+        self.latent_dim, self.n_members = latent_dim, n_members
+        self.n_columns, self.n_cells = n_columns, n_cells
         widths = torch.tensor([part.width for part in parts], dtype=torch.long)
         entry_part = torch.repeat_interleave(torch.arange(len(parts)), widths)
         self.register_buffer("entry_part", entry_part, persistent=False)
         part_column = torch.tensor(list(part_columns), dtype=torch.long)
         self.register_buffer("part_column", part_column, persistent=False)
+        part_cell = torch.tensor(list(part_cells), dtype=torch.long)
+        self.register_buffer("part_cell", part_cell, persistent=False)
         self.register_buffer("low", _bounds(parts, "low")[entry_part], persistent=False)
         self.register_buffer("high", _bounds(parts, "high")[entry_part], persistent=False)
         self.register_buffer("tied", torch.tensor(likelihood.constant_params), persistent=False)
@@ -141,9 +147,11 @@ def assemble_vae(
     encoder, decoder = build(
         codec.shape, likelihood, latent_dim, hidden, decoder_hidden, n_members
     )
-    columns = codec.part_columns.tolist()
-    sizes = (latent_dim, codec.parts, columns, len(codec.names), n_members)
-    return VAE(encoder, decoder, likelihood, *sizes)
+    n_columns, span = len(codec.names), codec.span
+    cells = codec.part_columns if span is None else span.part_cells
+    places = (codec.part_columns.tolist(), cells.tolist())
+    sizes = (n_columns, n_columns * (1 if span is None else span.length), n_members)
+    return VAE(encoder, decoder, likelihood, latent_dim, codec.parts, *places, *sizes)
 
 
 def _perceptrons(

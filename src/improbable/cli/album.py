@@ -2,7 +2,7 @@
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import IO, Any
@@ -124,7 +124,7 @@ class ImageFeed:
             self.n_rows += batch.num_rows
             yield batch, self._album.read(np.arange(start, self.n_rows), self._codec)
 
-    def frame(self, batch: pa.RecordBatch) -> Images:
+    def frame(self, batch: pa.RecordBatch, places: Sequence[int] = ()) -> Images:
         """Images that rows are about."""
         index = pc.index_in(batch.column(IMAGE), value_set=self._places)
         return self._album.read(index.to_numpy(zero_copy_only=False), self._codec)

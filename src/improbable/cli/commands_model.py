@@ -21,6 +21,7 @@ from improbable.cli.options import (
     Device,
     Draws,
     Drop,
+    Entity,
     Hidden,
     Input,
     InputFormat,
@@ -39,10 +40,13 @@ from improbable.cli.options import (
     Prior,
     Quiet,
     ScoreFunction,
+    ScoreOf,
     Seed,
     Size,
+    Time,
     Tune,
     ValidationFraction,
+    Window,
 )
 
 ARGUMENTS = {
@@ -78,6 +82,10 @@ def fit(
     labels: About = None,
     size: Size = None,
     contrast: Contrast = None,
+    window: Window = None,
+    time: Time = None,
+    entity: Entity = None,
+    score_of: ScoreOf = None,
     max_rows: MaxRows = None,
     members: Members = None,
     draws: Draws = None,
@@ -98,10 +106,11 @@ def fit(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Learn what normal rows, or images, look like.
+    """Learn what normal rows, series or images look like.
 
-    INPUT is read, column kinds are inferred, and one model file is written.
-    What is not said defaults to what VAEDetector does.
+    INPUT is read, column kinds are inferred, and one model file is written. Rows are judged
+    one by one, or with --window, --time, --entity or --score-of as points of series, each
+    among its neighbors in time. What is not said defaults to what VAEDetector does.
     """
     from improbable.cli.modeling import fit_file
 
@@ -134,8 +143,7 @@ def refit(
     """
     from improbable.cli.modeling import refit_file
 
-    options = {**dict.fromkeys(ARGUMENTS), "kind": None, "size": None, "contrast": None}
-    _fit({**options, **context.params}, partial(refit_file, model))
+    _fit({**dict.fromkeys(ARGUMENTS), **context.params}, partial(refit_file, model))
 
 
 def _fit(options: dict[str, Any], learn: Callable[..., dict[str, Any]]) -> None:
@@ -144,7 +152,7 @@ def _fit(options: dict[str, Any], learn: Callable[..., dict[str, Any]]) -> None:
     from improbable.cli.training_data import Choice
 
     source = InputFile(*(options[name] for name in ("input", "format", "array", "labels")))
-    given: dict[str, Any] = {f.name: options[f.name] or f.default for f in fields(Choice)}
+    given: dict[str, Any] = {f.name: options.get(f.name) or f.default for f in fields(Choice)}
     choice = Choice(**given)
     record = learn(source, choice, options["output"], _detector_params(options))
     if options["json"] or not options["quiet"]:

@@ -13,6 +13,7 @@ from improbable.cli.options import (
     Alpha,
     Array,
     BatchRows,
+    EngineName,
     Fdr,
     Given,
     Input,
@@ -30,6 +31,7 @@ from improbable.cli.options import (
     Shown,
     Spread,
     Tail,
+    Workers,
 )
 
 
@@ -46,6 +48,8 @@ def score(
     labels: About = None,
     output_format: OutputFormat = None,
     batch_rows: BatchRows = DEFAULT_BATCH_ROWS,
+    engine: EngineName = "local",
+    workers: Workers = None,
     progress: Shown = None,
     json: Json = False,
 ) -> None:
@@ -56,20 +60,23 @@ def score(
     passes through in constant memory; the output appears when all of it is ready.
     """
     from improbable.cli.destinations import check_output
+    from improbable.cli.engines import check_engine, open_engine
     from improbable.cli.inputs import InputFile, open_feed
-    from improbable.cli.scoring import Question, Scoring
+    from improbable.cli.scoring import Scoring
     from improbable.persistence import load
+    from improbable.streaming import Question
 
     question = Question(alpha, fdr, tail)
     question.check()
+    check_engine(engine, workers)
     check_output(output, output_format)
     fitted = load(model).model_
-    source = InputFile(input, format, array, labels, batch_rows)
-    feed = open_feed(source, fitted.codec)
-    started = time.perf_counter()
-    scoring = Scoring(fitted, question, prefix)
-    found = scoring.run(feed, output, format=output_format, shown=progress)
-    speed = round(found.n_rows / (time.perf_counter() - started))
+    feed = open_feed(InputFile(input, format, array, labels, batch_rows), fitted.codec)
+    with open_engine(engine, workers, model, fitted, question) as judging:
+        started = time.perf_counter()
+        scoring = Scoring(fitted, question, prefix, judging)
+        found = scoring.run(feed, output, format=output_format, shown=progress)
+        speed = round(found.n_rows / (time.perf_counter() - started))
     line = f"{counted(found.n_rows, 'row')}, {found.n_flagged:,} flagged at {question}"
     record = {"rows": found.n_rows, "flagged": found.n_flagged, "alpha": alpha, "fdr": fdr}
     facts = {"output": output, "rows_per_second": speed, "drift": asdict(found.drift)}

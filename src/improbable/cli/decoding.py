@@ -13,8 +13,10 @@ from improbable import randomness
 from improbable.cli.album import BATCH_ENTRIES
 from improbable.cli.outputs import open_rows, write_whole
 from improbable.cli.places import Places, identifiers
+from improbable.data.codec import Codec
 from improbable.data.parts import Floats
 from improbable.data.table import TableCodec
+from improbable.data.windows import WindowCodec
 from improbable.detector import VAEDetector
 from improbable.errors import DataError
 from improbable.latent import algebra
@@ -25,10 +27,13 @@ from improbable.latent.gaussians import Posterior
 def in_arrow(detector: VAEDetector) -> VAEDetector:
     """Detector whose decoded tables are Arrow tables, whatever it was fitted on."""
     model = detector.model_
-    if not isinstance(model.codec, TableCodec):
-        return detector
+    codec: Codec = model.codec
+    if isinstance(codec, WindowCodec):
+        codec = replace(codec, point=replace(codec.point, library="pyarrow"))
+    elif isinstance(codec, TableCodec):
+        codec = replace(codec, library="pyarrow")
     found = copy(detector)
-    found.model_ = replace(model, codec=replace(model.codec, library="pyarrow"))
+    found.model_ = replace(model, codec=codec)
     return found
 
 

@@ -152,7 +152,7 @@ def check_explained_output(path: str, format: str | None, codec: Codec) -> None:
 
 def explained(model: Model, feed: Feed, picked: Picked) -> Explained:
     """What explains the rows that were picked."""
-    source = feed.frame(picked.rows)
+    source = feed.frame(picked.rows, picked.places)
     scores = model.decision_scores(model.codec.transform(source))
     return Explained(model, picked, results.explain(model, source), scores)
 

@@ -1,25 +1,21 @@
 """Record batches of a table, each beside the frame that a model reads in it.
 
-What a model makes of a row must not depend on where batches begin and end. Two things would:
-a column is taken for re-typed if no cell can be read, and for missing if every cell is.
-So each frame ends in one row more, decoded from the model itself, which always can be read.
+Each frame ends in one row more, decoded from the model itself: see `improbable.streaming`.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from improbable.cli.labels import check_column
 from improbable.data.columns import Identifier
 from improbable.data.files import NULL_WORDS, Reader, format_of, read_batches
-from improbable.data.frames import Frame, RawColumn, as_storage
-from improbable.data.parts import Bools
+from improbable.data.frames import Frame
 from improbable.data.schema import Column
 from improbable.data.table import TableCodec
+from improbable.streaming import decoded_row, extended, observable, unobserved
 
 TEXT_FORMATS = ("csv", "tsv")
 _NUMBERS = (pa.float64(),)
@@ -52,8 +48,8 @@ class TableFeed:
         self._without = (
             [] if without is None else [check_column(without, self.schema.names, "--label")]
         )
-        self._known = codec.inverse_transform(np.zeros((1, codec.event_size)))
-        self._unobserved = [c.name for c in codec.modeled if c.kind.parts()]
+        self._known = decoded_row(codec)
+        self._unobserved = observable(codec)
         self.blank = self.frame(pa.RecordBatch.from_pylist([], schema=reader.schema))
 
     def __iter__(self) -> Iterator[tuple[pa.RecordBatch, Frame]]:
@@ -62,14 +58,12 @@ class TableFeed:
             if self.n_rows == 0:
                 self._codec.transform(frame)  # refuses re-typed columns
             self.n_rows += batch.num_rows
-            self._unobserved = [
-                name for name in self._unobserved if is_missing(frame.columns[name]).all()
-            ]
-            yield batch, self._extended(frame)
+            self._unobserved = unobserved(frame, self._unobserved)
+            yield batch, extended(frame, self._known)
 
-    def frame(self, batch: pa.RecordBatch) -> Frame:
+    def frame(self, batch: pa.RecordBatch, places: Sequence[int] = ()) -> Frame:
         """Frame of a batch, and one row more."""
-        return self._extended(self._read(batch))
+        return extended(self._read(batch), self._known)
 
     @property
     def never_observed(self) -> list[str]:
@@ -83,12 +77,6 @@ class TableFeed:
                 place = table.column_names.index(name)
                 table = table.set_column(place, name, as_read_at_fit(table[name], column))
         return self._codec.read(table)
-
-    def _extended(self, frame: Frame) -> Frame:
-        columns = {
-            n: _extended(frame.columns[n], known) for n, known in self._known.columns.items()
-        }
-        return replace(frame, columns=columns, n_rows=frame.n_rows + 1)
 
 
 def open_table(
@@ -113,25 +101,18 @@ def columns_of(names: Sequence[str], codec: TableCodec) -> dict[str, Column]:
     return {column.name: column for column in codec.columns if column.name in names}
 
 
-def is_missing(raw: RawColumn) -> Bools:
-    """Which cells hold no value."""
-    if raw.storage == "text":
-        return np.array([value is None for value in raw.values], dtype=bool)
-    return np.isnan(raw.values)
-
-
-def _extended(raw: RawColumn, known: RawColumn) -> RawColumn:
-    values, _ = as_storage(known, raw.storage, raw.dtype)
-    return replace(raw, values=np.concatenate([raw.values, values]))
-
-
 def as_read_at_fit(text: Any, column: Column) -> Any:
     """Cells of CSV as they would be read if types were inferred, cell by cell."""
     if isinstance(column.kind, Identifier):
         return text
     if column.storage != "text":
-        return cast_first(text, _NUMBERS if column.storage == "number" else _TIMES)
+        return cast_first(text, types_of(column.storage))
     return _without(text, set(NULL_WORDS) - set(getattr(column.kind, "names", ())))
+
+
+def types_of(storage: str) -> Sequence[pa.DataType]:
+    """Types that a column may have been read in, the first to be tried first; none for text."""
+    return {"number": _NUMBERS, "time": _TIMES}.get(storage, ())
 
 
 def cast_first(text: Any, types: Sequence[pa.DataType]) -> Any:

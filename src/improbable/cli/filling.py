@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from improbable import results
 from improbable.cli import parsing
-from improbable.cli.feed import TEXT_FORMATS, columns_of, is_missing
+from improbable.cli.feed import TEXT_FORMATS, columns_of
 from improbable.cli.inputs import Feed
 from improbable.cli.outputs import open_rows, write_whole
 from improbable.cli.retyping import Retyping, tabular
@@ -22,6 +22,7 @@ from improbable.data.table import TableCodec
 from improbable.detector import VAEDetector
 from improbable.errors import DataError
 from improbable.model import Model
+from improbable.streaming import is_missing
 
 Moved = Callable[[int], None]
 

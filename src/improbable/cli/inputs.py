@@ -1,7 +1,7 @@
 """The INPUT of a command, opened as its model reads it: a table, or images."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,10 +10,12 @@ import pyarrow as pa
 from improbable.cli.album import ARRAYS, ImageFeed, holds_images, open_album
 from improbable.cli.feed import open_table
 from improbable.cli.options import DEFAULT_BATCH_ROWS
+from improbable.cli.series import open_series
 from improbable.data.codec import Codec
 from improbable.data.images import ImageCodec
 from improbable.data.pictures import EXTENSIONS
 from improbable.data.table import TableCodec
+from improbable.data.windows import WindowCodec
 from improbable.errors import DataError
 
 
@@ -63,8 +65,8 @@ class Feed(Protocol):
         """Batches; the items may be more than the rows, those of the rows first."""
         ...
 
-    def frame(self, batch: pa.RecordBatch) -> Any:
-        """Items of a batch, and perhaps more."""
+    def frame(self, batch: pa.RecordBatch, places: Sequence[int] = ()) -> Any:
+        """Items of a batch from some places of the input, and perhaps more."""
         ...
 
 
@@ -93,11 +95,18 @@ class InputFile:
         """Whether the path is one that images come in."""
         return holds_images(self.path)
 
-    def check_images(self, kind: Sequence[str] = (), drop: Sequence[str] = ()) -> None:
-        """Refuse what is said of tables only."""
+    def check_images(
+        self,
+        kind: Sequence[str] = (),
+        drop: Sequence[str] = (),
+        series: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Refuse what is said of tables or series only."""
         for option, value in (("--format", self.format), ("--kind", kind), ("--drop", drop)):
             if value:
                 raise DataError(f"{option} is for tables. Leave it out.")
+        if series:
+            raise DataError("--window, --time, --entity and --score-of are for series.")
 
     def check_table(self, size: str | None = None, contrast: str | None = None) -> None:
         """Refuse what is said of images only."""
@@ -128,6 +137,16 @@ def open_feed(input: InputFile, codec: Codec, *, without: str | None = None) -> 
         input.check_table()
         _refuse_images(input.path)
         return open_table(
+            input.path,
+            codec,
+            format=input.format,
+            batch_rows=input.batch_rows,
+            without=without,
+        )
+    if isinstance(codec, WindowCodec):
+        input.check_table()
+        _refuse_images(input.path)
+        return open_series(
             input.path,
             codec,
             format=input.format,

@@ -15,6 +15,7 @@ from improbable.data.columns import Identifier
 from improbable.data.kinds import kind_name
 from improbable.data.pictures import Images
 from improbable.data.table import TableCodec
+from improbable.data.windows import WindowCodec
 
 
 def fit_file(
@@ -99,6 +100,9 @@ def _described(codec: Codec) -> dict[str, Any]:
             "columns": Counter(kind_name(column.kind) for column in codec.modeled),
             "set_aside": [c.name for c in codec.columns if isinstance(c.kind, Identifier)],
         }
+    if isinstance(codec, WindowCodec):
+        about = {"window": codec.length, "step": codec.step, "score_of": codec.score_of}
+        return {**_described(codec.point), **about, "time": codec.time, "entity": codec.entity}
     schema = codec.to_json()
     return {"shape": schema["shape"], "likelihood": schema["likelihood"]}
 
@@ -142,7 +146,18 @@ def _table_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("rows", f"{record['rows']:,}{_drawn(record)}"),
         ("columns", f"{sum(record['columns'].values())}: {kinds}"),
         ("set aside", ", ".join(record["set_aside"]) or "no identifiers"),
+        *_series_facts(record),
     ]
+
+
+def _series_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
+    if "window" not in record:
+        return []
+    window = counted(record["window"], "point")
+    if record["time"] is not None:
+        window = f"{window}, {number(record['step'])} s apart by {record['time']}"
+    of = "" if record["entity"] is None else f", one series a value of {record['entity']}"
+    return [("windows", window + of)]
 
 
 def _drawn(record: dict[str, Any]) -> str:
@@ -179,6 +194,8 @@ def inspection_lines(header: dict[str, Any]) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
     elbo = number(max(history["held_out_elbo"], default=None))
     created = [("created", str(header["created"]))] if "created" in header else []
+    if schema.get("data") == "series":
+        schema = {**schema["point"], "window": schema["length"]}
     is_table = "columns" in schema
     rows = (
         f"{counted(schema['n_rows'], 'row')} from {schema['library']}"

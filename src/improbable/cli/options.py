@@ -81,6 +81,16 @@ Fdr = Annotated[
 Tail = Annotated[
     bool, typer.Option("--tail", help="Extrapolate p-values beyond the held-out rows.")
 ]
+EngineName = Annotated[
+    str,
+    typer.Option("--engine", metavar="NAME", help="Who scores: local, this process, or ray."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", metavar="N", min=1, help="For --engine ray: processes; one a processor."
+    ),
+]
 Prefix = Annotated[str, typer.Option(help="Put before the names of the new columns.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Normal = Annotated[
@@ -264,6 +274,32 @@ MaxRows = Annotated[
         min=1,
         help="Rows of a table to learn from at most, at random; 1,000,000 by default.",
         show_default=False,
+    ),
+]
+Window = Annotated[
+    str | None,
+    typer.Option(
+        "--window",
+        metavar="POINTS",
+        help="Series: points a row is judged among; auto is the dominant period.",
+    ),
+]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        "--time", metavar="COLUMN", help="Series: when each row was; found by itself if it can be."
+    ),
+]
+Entity = Annotated[
+    str | None,
+    typer.Option("--entity", metavar="COLUMN", help="Series: which of many each row belongs to."),
+]
+ScoreOf = Annotated[
+    str | None,
+    typer.Option(
+        "--score-of",
+        metavar="all|last",
+        help="Series: judge a row by all windows that hold it, or by those before it alone.",
     ),
 ]
 Tune = Annotated[

@@ -44,6 +44,15 @@ def size(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def window(text: str) -> int | str:
+    """Points of a window: a number, or "auto"."""
+    if text == "auto":
+        return text
+    if re.fullmatch(r"[1-9]\d*", text) is None:
+        raise DataError(f"--window {text} is no number of points. Write it as in --window 60.")
+    return int(text)
+
+
 def counts(text: str | None) -> int | range | None:
     """A number, or the numbers of a range such as "2..8"."""
     found = None if text is None else re.fullmatch(r"(\d+)(?:\.\.(\d+))?", text)

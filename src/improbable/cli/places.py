@@ -105,7 +105,7 @@ def find_places(
         table = pa.Table.from_batches(kept, schema=feed.schema)
         return Places(found, _names(feed, table, range(len(found))), table)
     picked = pick_rows(feed, rows)
-    found = _posterior(model, feed.frame(picked.rows), len(rows))
+    found = _posterior(model, feed.frame(picked.rows, picked.places), len(rows))
     table = pa.Table.from_batches([picked.rows])
     return Places(found, _names(feed, table, picked.places), table)
 
@@ -119,7 +119,7 @@ def find_row(model: Model, input: InputFile, row: int) -> Posterior:
         If there is no such row.
     """
     feed = open_feed(input, model.codec)
-    return _posterior(model, feed.frame(pick_rows(feed, [row]).rows), 1)
+    return _posterior(model, feed.frame(pick_rows(feed, [row]).rows, [row]), 1)
 
 
 def typed_places(

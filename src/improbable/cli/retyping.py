@@ -7,6 +7,7 @@ import pyarrow as pa
 from improbable.cli.feed import cast_first, columns_of
 from improbable.data.codec import Codec
 from improbable.data.table import TableCodec
+from improbable.data.windows import WindowCodec
 from improbable.errors import DataError
 
 
@@ -63,13 +64,15 @@ def _fits(text: Any, kind: pa.DataType) -> bool:
 
 
 def tabular(codec: Codec) -> TableCodec:
-    """The codec itself, if it is one of tables.
+    """The codec itself if it is one of tables, that of single points if it is one of series.
 
     Raises
     ------
     DataError
         If it reads something else.
     """
+    if isinstance(codec, WindowCodec):
+        return codec.point
     if not isinstance(codec, TableCodec):
         raise DataError(
             "The model learned from images, not from a table. "

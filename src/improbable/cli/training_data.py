@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from improbable.cli import parsing
 from improbable.cli.album import open_album
@@ -14,11 +15,13 @@ from improbable.cli.inputs import InputFile
 from improbable.cli.labels import KNOWN, Labels, check_column, listed
 from improbable.data.codec import Codec
 from improbable.data.columns import Cyclic
+from improbable.data.files import read_table
 from improbable.data.images import ImageCodec
 from improbable.data.kinds import COLUMNS
 from improbable.data.parts import Bools
 from improbable.data.pictures import Images
 from improbable.data.sampling import Keep, read_sample
+from improbable.data.windows import WindowCodec
 from improbable.errors import DataError
 
 Params = dict[str, Any]
@@ -38,7 +41,10 @@ class Choice:
     size, contrast : str, optional
         What images are resized to, and what becomes of their contrast.
     max_rows : int, optional
-        Most rows of a table to read, at random; a million if None.
+        Most rows of a table to read, at random; a million if None. Of series the
+        last ones.
+    window, time, entity, score_of : str, optional
+        What makes rows points of series; see `improbable.data.windows.WindowCodec`.
     """
 
     label: str | None = None
@@ -48,6 +54,18 @@ class Choice:
     size: str | None = None
     contrast: str | None = None
     max_rows: int | None = None
+    window: str | None = None
+    time: str | None = None
+    entity: str | None = None
+    score_of: str | None = None
+
+    @property
+    def series(self) -> dict[str, Any]:
+        """Arguments of the codec of series that were given; none for a table."""
+        length = None if self.window is None else parsing.window(self.window)
+        given = {"length": length, "time": self.time, "entity": self.entity}
+        given["score_of"] = self.score_of
+        return {name: value for name, value in given.items() if value is not None}
 
     def reading(self, labels: Labels) -> Keep | None:
         """What tells which rows a column of labels calls normal; None without such a column."""
@@ -79,10 +97,12 @@ def read_training(input: InputFile, choice: Choice, params: Params) -> tuple[Any
     """What to fit on, the arguments of the detector that suit it, and how many rows there are."""
     if not input.is_images:
         input.check_table(choice.size, choice.contrast)
+        if choice.series:
+            return _series_to_learn(input, choice, params)
         params = {**params, "columns": parse_kinds(choice.kind) or None}
         table, n_seen = _rows(input, choice, int(params["random_state"]))
         return table, params, n_seen
-    input.check_images(choice.kind, choice.drop)
+    input.check_images(choice.kind, choice.drop, choice.series)
     sides = None if choice.size is None else parsing.size(choice.size)
     codec = ImageCodec(params.get("likelihood", "auto"), sides, choice.contrast or "kept")
     others = {name: value for name, value in params.items() if name != "likelihood"}
@@ -96,7 +116,45 @@ def read_more(input: InputFile, choice: Choice, codec: Codec, seed: int) -> tupl
         images = _images(input, choice, codec)
         return images, images.n_rows
     input.check_table()
+    if isinstance(codec, WindowCodec):
+        return _points(input, choice)
     return _rows(input, choice, seed)
+
+
+def _series_to_learn(
+    input: InputFile, choice: Choice, params: Params
+) -> tuple[pa.Table, Params, int]:
+    """Points of series, the detector's arguments with their codec, and how many there are."""
+    table, n_rows = _points(input, choice)
+    others = {name: value for name, value in params.items() if name != "likelihood"}
+    codec = WindowCodec(
+        kinds=parse_kinds(choice.kind) or None,
+        likelihood=params.get("likelihood", "auto"),
+        **choice.series,
+    )
+    return table, {**others, "codec": codec}, n_rows
+
+
+def _points(input: InputFile, choice: Choice) -> tuple[pa.Table, int]:
+    """The last rows of a file of series, those not normal without their values."""
+    whole = read_table(input.path, format=input.format)
+    table = whole.slice(max(0, whole.num_rows - (choice.max_rows or MOST_ROWS)))
+    unwanted = set(listed(choice.drop, table.column_names, "--drop"))
+    normal = choice.normal_rows(table)
+    if normal is not None:
+        unwanted.add(str(choice.label))
+        table = _blanked(table, normal, {choice.time, choice.entity})
+    return table.drop_columns(sorted(unwanted)), whole.num_rows
+
+
+def _blanked(table: pa.Table, kept: Bools, apart: set[str | None]) -> pa.Table:
+    """A table with nulls where rows are not kept; time goes on."""
+    for place, name in enumerate(table.column_names):
+        column = table[name]
+        if name not in apart and not pa.types.is_temporal(column.type):
+            cells = pc.if_else(pa.array(kept), column, pa.scalar(None, column.type))
+            table = table.set_column(place, name, cells)
+    return table
 
 
 def _rows(input: InputFile, choice: Choice, seed: int) -> tuple[pa.Table, int]:

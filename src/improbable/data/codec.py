@@ -5,13 +5,33 @@ and `inverse_transform` the model asks it how wide an encoded row is, which
 parts it has, which networks suit it, and what to say about odd rows.
 """
 
+from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.parts import Floats, Part
+from improbable.data.parts import Bools, Floats, Part
 from improbable.data.rows import Rows
+
+
+@dataclass(frozen=True)
+class Span:
+    """The items that an encoded row spans, as a window does, the one it is about the last.
+
+    Attributes
+    ----------
+    length : int
+        Items; every column has a cell in each of them.
+    part_cells : ndarray of int of shape (n_parts,)
+        Cell that each part belongs to, those of a column side by side.
+    judged : ndarray of bool of shape (n_parts,), optional
+        Parts that scores count; all if None.
+    """
+
+    length: int
+    part_cells: NDArray[np.int64]
+    judged: Bools | None = None
 
 
 class Source(Protocol):
@@ -25,6 +45,14 @@ class Source(Protocol):
     @property
     def library(self) -> str:
         """What tables about these items come back as."""
+        ...
+
+    @property
+    def groups(self) -> NDArray[np.intp] | None:
+        """Items that must stay together when some are held out, -1 for those of no use.
+
+        None if no item overlaps another.
+        """
         ...
 
     def take(self, index: NDArray[np.intp]) -> Self:
@@ -61,6 +89,11 @@ class Codec(Protocol):
     @property
     def part_columns(self) -> NDArray[np.int64]:
         """Column that each part belongs to, shape (n_parts,)."""
+        ...
+
+    @property
+    def span(self) -> Span | None:
+        """What a row spans, if it is more than one item; None otherwise."""
         ...
 
     @property

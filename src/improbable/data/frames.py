@@ -67,6 +67,11 @@ class Frame:
         """Whether the names came with the data."""
         return self.library != "numpy"
 
+    @property
+    def groups(self) -> None:
+        """Rows do not overlap."""
+        return None
+
     def take(self, index: NDArray[np.intp]) -> "Frame":
         """Rows at the given positions."""
         columns = {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from improbable.data.parts import Floats, Part
 from improbable.data.pictures import Images, read_images
-from improbable.data.rows import Rows
+from improbable.data.rows import DenseRows, Rows
 from improbable.errors import DataError
 
 NORMALS = ("normal", "normal_shared")
@@ -122,6 +122,11 @@ class ImageCodec:
         return (part,) * self.event_size
 
     @property
+    def span(self) -> None:
+        """A row is judged by itself."""
+        return None
+
+    @property
     def part_columns(self) -> NDArray[np.int64]:
         """Every pixel is a column of its own."""
         return np.arange(self.event_size)
@@ -174,7 +179,7 @@ class ImageCodec:
             )
         return images
 
-    def transform(self, data: Any) -> Rows:
+    def transform(self, data: Any) -> DenseRows:
         """Encoded rows of images, shape (n, channels x height x width), float32 precision."""
         scaled = self._scaled(self.read(data))
         never = np.broadcast_to(np.zeros((), dtype=bool), scaled.shape)
@@ -192,7 +197,7 @@ class ImageCodec:
             scaled *= (self.typical / _loudness(scaled))[:, None]
         scaled[missing] = 0.0
         nothing = np.broadcast_to(np.zeros(()), scaled.shape)
-        return Rows(scaled, observed, nothing, missing, never, outside)
+        return DenseRows(scaled, observed, nothing, missing, never, outside)
 
     def _scaled(self, images: Images) -> NDArray[np.float32]:
         """Levels as fitted, from 0 to 1, shape (n, event_size); NaN where missing."""

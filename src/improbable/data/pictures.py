@@ -36,6 +36,11 @@ class Images:
         """Images."""
         return len(self.values)
 
+    @property
+    def groups(self) -> None:
+        """Images do not overlap."""
+        return None
+
     def take(self, index: NDArray[np.intp]) -> "Images":
         """Images at the given positions."""
         names = tuple(self.names[i] for i in index) if self.names else ()

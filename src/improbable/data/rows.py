@@ -1,7 +1,7 @@
 """Encoded rows: what every codec hands to the model."""
 
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from improbable.data.parts import Bools, Floats
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Encoded rows with their masks.
+class Rows(Protocol):
+    """Encoded rows with their masks, wherever they are kept.
 
     Attributes
     ----------
@@ -24,9 +23,51 @@ class Rows:
         never seen, or rare ones within their bucket.
     missing, unseen, out_of_range : ndarray of shape (n_samples, n_columns)
         What is unusual about each cell.
+    absent : ndarray of shape (n_samples, n_columns)
+        Share of each column, from 0 to 1, that is missing.
     """
 
-    values: NDArray[np.floating]
+    @property
+    def values(self) -> NDArray[Any]: ...
+
+    @property
+    def observed(self) -> Bools: ...
+
+    @property
+    def offsets(self) -> Floats: ...
+
+    @property
+    def missing(self) -> Bools: ...
+
+    @property
+    def unseen(self) -> Bools: ...
+
+    @property
+    def out_of_range(self) -> Bools: ...
+
+    @property
+    def absent(self) -> NDArray[Any]: ...
+
+    def __len__(self) -> int: ...
+
+    def take(self, index: NDArray[np.intp] | slice) -> "Rows":
+        """Rows at the given positions."""
+        ...
+
+    def widened(self) -> "Rows":
+        """All rows whose values `pooled` asks for."""
+        ...
+
+    def pooled(self, values: Floats) -> Floats:
+        """Values of these rows from those of the widened ones, rows along the first axis."""
+        ...
+
+
+@dataclass(frozen=True)
+class DenseRows:
+    """Encoded rows in one piece of memory each, none of which overlaps another."""
+
+    values: NDArray[Any]
     observed: Bools
     offsets: Floats
     missing: Bools
@@ -36,6 +77,19 @@ class Rows:
     def __len__(self) -> int:
         return len(self.values)
 
+    @property
+    def absent(self) -> Bools:
+        """A column is a cell: missing or not."""
+        return self.missing
+
     def take(self, index: NDArray[np.intp] | slice) -> Self:
         """Rows at the given positions."""
         return type(self)(*(getattr(self, f.name)[index] for f in fields(self)))
+
+    def widened(self) -> Self:
+        """The rows themselves."""
+        return self
+
+    def pooled(self, values: Floats) -> Floats:
+        """The values themselves."""
+        return values

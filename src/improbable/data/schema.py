@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from improbable.data.columns import ColumnKind, Constant, Count, Identifier
 from improbable.data.frames import Frame, RawColumn, Values, as_storage
 from improbable.data.inference import infer_kind
-from improbable.data.kinds import COLUMNS, focused
+from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_to_json
 from improbable.data.parts import Bools, Cells
 from improbable.errors import DataError, SchemaError
 
@@ -244,3 +244,15 @@ def schema_error(
             lines.append(f"  {label + ':':<9} {', '.join(notes)}")
     lines.append("Rename or convert these columns, or fit again on a table like this one.")
     return SchemaError("\n".join(lines))
+
+
+def kinds_to_json(kinds: Mapping[str, Any] | None) -> list[list[Any]] | None:
+    """Kinds that override inference as plain values, in order."""
+    if kinds is None:
+        return None
+    return [[name, kind_to_json(as_kind(kind))] for name, kind in kinds.items()]
+
+
+def kinds_from_json(record: list[list[Any]] | None) -> dict[str, ColumnKind] | None:
+    """Kinds that override inference from plain values."""
+    return None if record is None else {str(name): kind_from_json(kind) for name, kind in record}

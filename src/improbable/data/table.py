@@ -13,7 +13,7 @@ from improbable.data.columns import Datetime, Identifier
 from improbable.data.frames import Frame, RawColumn, Values, read_frame
 from improbable.data.kinds import kind_from_json, kind_to_json
 from improbable.data.parts import Floats, Part
-from improbable.data.rows import Rows
+from improbable.data.rows import DenseRows, Rows
 from improbable.data.schema import (
     Column,
     check_given,
@@ -113,6 +113,11 @@ class TableCodec:
         return tuple(c.name for c in self.modeled)
 
     @property
+    def span(self) -> None:
+        """A row is judged by itself."""
+        return None
+
+    @property
     def network(self) -> str:
         """Perceptrons suit tables."""
         return "mlp"
@@ -184,13 +189,16 @@ class TableCodec:
         SchemaError
             If columns are missing or of another type.
         """
-        frame = read_frame(data)
+        return self.matched(read_frame(data))
+
+    def matched(self, frame: Frame) -> Frame:
+        """A table that matches the fitted one, in fitted order; errors as in `read`."""
         if not (frame.named and self.library != "numpy"):
             frame = self._by_position(frame)
         check_names(self.columns, frame, self.n_rows)
         return frame
 
-    def transform(self, data: Any) -> Rows:
+    def transform(self, data: Any) -> DenseRows:
         """Encoded rows of a table.
 
         Parameters
@@ -200,7 +208,7 @@ class TableCodec:
 
         Returns
         -------
-        Rows
+        DenseRows
         """
         frame = data if isinstance(data, Frame) else self.read(data)
         n, n_columns = frame.n_rows, len(self.modeled)
@@ -220,7 +228,7 @@ class TableCodec:
             flags[:, :, i] = cells.missing, cells.unseen, cells.out_of_range
         if retyped:
             raise schema_error(retyped=retyped)
-        return Rows(values, observed, offsets, *flags)
+        return DenseRows(values, observed, offsets, *flags)
 
     def inverse_transform(self, values: Floats, carried: Frame | None = None) -> Frame:
         """Table of encoded rows, in table order.

@@ -78,7 +78,7 @@ class Scorer:
             Nats, to the ninth decimal. The higher, the more normal.
         """
         rows = self.codec.transform(X)
-        score = self.network.score(rows, self.score_function) + rows.missing @ self.typical
+        score = self.network.score(rows, self.score_function) + rows.absent @ self.typical
         return settled(np.round(score, DECIMALS), self.held_out)
 
     def decision_function(self, X: Any) -> Floats:

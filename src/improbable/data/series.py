@@ -1,0 +1,229 @@
+"""Series in one piece, and their windows, put together when they are looked at."""
+
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from improbable.data.frames import Frame
+from improbable.data.parts import Bools, Floats, Part
+from improbable.data.rows import DenseRows
+from improbable.data.timeline import Index, Timeline, blocks_of
+
+
+@dataclass(frozen=True)
+class Series:
+    """Rows of one or many series, with their neighbors in time.
+
+    Attributes
+    ----------
+    frame : Frame
+        All rows as they came.
+    timeline : Timeline
+        Where they lie in time.
+    length : int
+        Points of a window.
+    index : ndarray of int of shape (n_rows,)
+        Rows that are asked for.
+    points : DenseRows, optional
+        All rows encoded, at their places in time.
+    """
+
+    frame: Frame
+    timeline: Timeline
+    length: int
+    index: Index
+    points: DenseRows | None = None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows asked for."""
+        return len(self.index)
+
+    @property
+    def library(self) -> str:
+        """What tables about the rows come back as."""
+        return self.frame.library
+
+    @property
+    def groups(self) -> Index:
+        """Stretch of time that each row belongs to, -1 for none; see `timeline.blocks_of`."""
+        found: Index = blocks_of(self.timeline, self.length)[self.index]
+        return found
+
+    def take(self, index: NDArray[np.intp]) -> Self:
+        """The rows at the given positions, their neighbors kept at hand."""
+        return replace(self, index=self.index[index])
+
+    @property
+    def rows(self) -> Frame:
+        """The rows asked for."""
+        return self.frame.take(self.index)
+
+    def to_native(self) -> Any:
+        """The rows asked for as the user passed them."""
+        return self.rows.to_native()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Order of a window's entries: those of a part side by side, the oldest point first.
+
+    Attributes
+    ----------
+    length : int
+        Points of a window.
+    parts : tuple of Part
+        Of one point.
+    """
+
+    length: int
+    parts: tuple[Part, ...]
+
+    @cached_property
+    def entries(self) -> Index:
+        """Where each entry of a window lies among its points' entries."""
+        width = sum(part.width for part in self.parts)
+        firsts = np.cumsum([0, *(part.width for part in self.parts)])
+        found = [
+            lag * width + first + np.arange(part.width)
+            for part, first in zip(self.parts, firsts, strict=False)
+            for lag in range(self.length)
+        ]
+        return np.concatenate(found)
+
+    @cached_property
+    def blocks(self) -> Index:
+        """Where each part of a window lies among its points' parts."""
+        n = len(self.parts)
+        return (np.arange(self.length) * n + np.arange(n)[:, None]).ravel()
+
+    @cached_property
+    def undone(self) -> Index:
+        """Where each entry of the points lies in a window."""
+        return np.argsort(self.entries)
+
+
+@dataclass(frozen=True)
+class WindowRows:
+    """Windows of points, put together when they are looked at.
+
+    Attributes
+    ----------
+    points : DenseRows
+        One row a place of the timeline, and at the end one for all that is
+        missing.
+    timeline : Timeline
+    layout : Layout
+    ends : ndarray of int of shape (n,)
+        Place of each window's last point.
+    spread : bool
+        Whether a row is judged by all windows that contain it, or by the one
+        that ends with it.
+    """
+
+    points: DenseRows
+    timeline: Timeline
+    layout: Layout
+    ends: Index
+    spread: bool
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    @property
+    def _places(self) -> Index:
+        """Places of the windows' points, the oldest first, shape (n, length)."""
+        back = self.ends[:, None] - np.arange(self.layout.length - 1, -1, -1)
+        return np.where(back < self.timeline.start[self.ends][:, None], -1, back)
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """Encoded entries, zero where not observed."""
+        return self._gathered(self.points.values)[:, self.layout.entries]
+
+    @property
+    def observed(self) -> Bools:
+        """True where the likelihood of a part has a value to judge."""
+        return self._gathered(self.points.observed)[:, self.layout.blocks]
+
+    @property
+    def offsets(self) -> Floats:
+        """Log probabilities that no likelihood judges, summed over the window, nats."""
+        return self._summed(self.points.offsets)
+
+    @property
+    def absent(self) -> NDArray[Any]:
+        """Share of each column's points that are missing from the window."""
+        return self._summed(self.points.missing) / self.layout.length
+
+    def _gathered(self, cells: NDArray[Any]) -> NDArray[Any]:
+        """Cells of the windows' points, one point after the other."""
+        return cells[self._places].reshape(len(self), self.layout.length * cells.shape[1])
+
+    def _summed(self, cells: NDArray[Any]) -> Floats:
+        out = np.zeros((len(self), cells.shape[1]))
+        if cells.any():
+            for places in self._places.T:
+                out += cells[places]
+        return out
+
+    @property
+    def missing(self) -> Bools:
+        """Whether the last point's cell is missing."""
+        return self.points.missing[self.ends]
+
+    @property
+    def unseen(self) -> Bools:
+        """Whether the last point's cell was never seen."""
+        return self.points.unseen[self.ends]
+
+    @property
+    def out_of_range(self) -> Bools:
+        """Whether the last point's cell is outside the training range."""
+        return self.points.out_of_range[self.ends]
+
+    def take(self, index: NDArray[np.intp] | slice) -> Self:
+        """Windows at the given positions."""
+        return replace(self, ends=self.ends[index])
+
+    def widened(self) -> Self:
+        """All windows that contain the last points of these, and end with a row."""
+        if not self.spread:
+            return self
+        wanted = np.zeros(len(self.timeline.row) + self.layout.length, dtype=bool)
+        for ahead in range(self.layout.length):
+            wanted[self.ends + ahead] = True
+        wanted = wanted[: len(self.timeline.row)] & (self.timeline.row >= 0)
+        return replace(self, ends=np.flatnonzero(wanted))
+
+    def pooled(self, values: Floats) -> Floats:
+        """Mean over the windows that contain each of these windows' last points."""
+        if not self.spread:
+            return values
+        length, n_places = self.layout.length, len(self.timeline.row)
+        at = np.zeros((n_places + 1, *values.shape[1:]))
+        known = np.zeros(n_places + 1)
+        ends = self.widened().ends
+        at[ends], known[ends] = values, 1.0
+        total, count = np.zeros((len(self), *values.shape[1:])), np.zeros(len(self))
+        last = self.timeline.end[self.ends]
+        for ahead in range(length):
+            place = np.where(self.ends + ahead > last, n_places, self.ends + ahead)
+            total += at[place]
+            count += known[place]
+        return total / count.reshape(-1, *[1] * (values.ndim - 1))
+
+
+def placed(cells: DenseRows, places: Index, n_places: int) -> DenseRows:
+    """Cells at their places; elsewhere, and at one further place, everything is missing."""
+    arrays = {}
+    for field in fields(cells):
+        source = getattr(cells, field.name)
+        blank = field.name == "missing"
+        array = np.full((n_places + 1, source.shape[1]), blank, dtype=source.dtype)
+        array[places] = source
+        arrays[field.name] = array
+    return DenseRows(**arrays)

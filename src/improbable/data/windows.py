@@ -1,0 +1,380 @@
+"""Series to windows and back: the codec of time series."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from improbable.data.codec import Span
+from improbable.data.frames import Frame, RawColumn, Values, read_frame
+from improbable.data.parts import Bools, Floats, Part
+from improbable.data.periods import dominant_period
+from improbable.data.rows import DenseRows, Rows
+from improbable.data.schema import Column, kinds_from_json, kinds_to_json
+from improbable.data.series import Layout, Series, WindowRows, placed
+from improbable.data.table import TableCodec
+from improbable.data.texts import parse_times
+from improbable.data.timeline import Index, Timeline, lay_out
+from improbable.errors import DataError, SchemaError
+
+SHORTEST, LONGEST = 8, 128
+UNKNOWN_PERIOD = 32
+MOST_CELLS = 1_024
+FEWEST = 4
+TIME_NAMES = frozenset({"time", "timestamp", "date", "datetime", "ds"})
+SCORES_OF = ("all", "last")
+
+
+@dataclass(frozen=True)
+class WindowCodec:
+    """Codec of time series: every row is judged within the window of rows around it.
+
+    Parameters
+    ----------
+    length : int or "auto"
+        Points of a window; "auto" takes the dominant period, 8 to 128, or 32 if
+        nothing repeats itself.
+    time : str or None
+        Column of time stamps, or of numbers such as seconds; "auto" takes the
+        only column of stamps, or one called "time", "timestamp", "date",
+        "datetime" or "ds". Rows are in order if there is none.
+    entity : str, optional
+        Column that tells series apart.
+    score_of : {"all", "last"}
+        Whether a row's score is the mean over all windows that contain it, or
+        that of its own log probability in the window that ends with it, as
+        streams need it.
+    kinds, likelihood
+        Of the other columns, as in `TableCodec`.
+
+    Attributes
+    ----------
+    step : float
+        Time between points.
+    point : TableCodec
+        Codec of single points.
+    """
+
+    length: int | str = "auto"
+    time: str | None = "auto"
+    entity: str | None = None
+    score_of: str = "all"
+    kinds: Any = None
+    likelihood: Any = "auto"
+    step: float | None = None
+    point: TableCodec = TableCodec()
+    head: tuple[tuple[str, str, str], ...] = ()
+
+    def open(self, data: Any) -> Series:
+        """Rows of series, before anything is known of them.
+
+        Raises
+        ------
+        DataError, SchemaError
+            If there are too few rows, or no such column.
+        """
+        if isinstance(data, Series):
+            return data
+        self._check()
+        frame = _read(data)
+        if frame.n_rows < FEWEST:
+            raise DataError(
+                f"{frame.n_rows} rows are too few for a series. Pass {FEWEST} rows or more."
+            )
+        opened = replace(self, time=self._time_column(frame))
+        timeline = opened._timeline(frame)
+        length = self.length
+        if isinstance(length, str):
+            length = _auto_length(opened._values(frame), timeline)
+        return Series(frame, timeline, length, np.arange(frame.n_rows))
+
+    def fit(self, data: Any, trusted: NDArray[np.intp] | None = None) -> Self:
+        """Codec that knows the columns, the time between points and the length of windows."""
+        series = self.open(data)
+        time = self._time_column(series.frame)
+        opened = replace(self, time=time, length=series.length, step=series.timeline.step)
+        point = TableCodec(self.kinds, self.likelihood)
+        point = point.fit(opened._values(series.rows), trusted)
+        head = tuple(
+            (name, raw.storage, raw.dtype)
+            for name, raw in series.frame.columns.items()
+            if name in (time, self.entity)
+        )
+        return replace(opened, point=point, head=head)
+
+    def _check(self) -> None:
+        if self.score_of not in SCORES_OF:
+            raise DataError(f"score_of must be one of {SCORES_OF}, got {self.score_of!r}.")
+        length: Any = self.length
+        whole = isinstance(length, int | np.integer) and not isinstance(length, bool)
+        if length != "auto" and not (whole and length >= 1):
+            raise DataError(
+                f"length must be 'auto' or a number of rows, 1 or more, got {self.length!r}."
+            )
+
+    def _time_column(self, frame: Frame) -> str | None:
+        if self.time != "auto":
+            return self.time
+        stamps = [name for name, raw in frame.columns.items() if raw.storage == "time"]
+        named = [name for name in frame.columns if name.lower() in TIME_NAMES]
+        found = stamps if len(stamps) == 1 else named
+        return found[0] if len(found) == 1 else None
+
+    def _timeline(self, frame: Frame) -> Timeline:
+        for name in (self.time, self.entity):
+            if name is not None and name not in frame.columns:
+                raise SchemaError(
+                    f"No column is called {name!r}; there are: {', '.join(frame.columns)}. "
+                    "Name one of them as time or entity."
+                )
+        entities = None
+        if self.entity is not None:
+            names = frame.columns[self.entity].values.astype(str)
+            entities = np.unique(names, return_inverse=True)[1].astype(np.int64)
+        times = None if self.time is None else _seconds(self.time, frame.columns[self.time])
+        return lay_out(times, entities, frame.n_rows, self.step)
+
+    def _values(self, frame: Frame) -> Frame:
+        """The columns that are judged: all but time and entity."""
+        apart = (self.time, self.entity)
+        columns = {name: raw for name, raw in frame.columns.items() if name not in apart}
+        if not columns:
+            raise DataError("The series has no column of values. Pass one or more.")
+        return replace(frame, columns=columns)
+
+    @property
+    def network(self) -> str:
+        """Perceptrons over whole windows."""
+        return "mlp"
+
+    @property
+    def library(self) -> str:
+        """Where the training series came from."""
+        return self.point.library
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Order of a window's entries."""
+        return Layout(int(self.length), self.point.parts)
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """Parts of a window: each part of a point, at every lag."""
+        return tuple(part for part in self.point.parts for _ in range(int(self.length)))
+
+    @cached_property
+    def part_columns(self) -> NDArray[np.int64]:
+        """Column that each part belongs to, shape (n_parts,)."""
+        return np.repeat(self.point.part_columns, int(self.length))
+
+    @cached_property
+    def span(self) -> Span:
+        """Points of a window: each may be missing by itself, and perhaps the last alone counts."""
+        length = int(self.length)
+        lags = np.tile(np.arange(length), len(self.point.parts))
+        judged: Bools | None = lags == length - 1 if self.score_of == "last" else None
+        return Span(length, self.part_columns * length + lags, judged)
+
+    @property
+    def modeled(self) -> tuple[Column, ...]:
+        """Columns that take part in the score."""
+        return self.point.modeled
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns that take part in the score."""
+        return self.point.names
+
+    @cached_property
+    def event_size(self) -> int:
+        """Entries of a window."""
+        return sum(part.width for part in self.parts)
+
+    @property
+    def n_features(self) -> int:
+        """Columns of the series, time and entity included."""
+        return self.point.n_features + len(self.head)
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """Names of the columns, if they came with the data."""
+        values = self.point.feature_names
+        return None if values is None else [name for name, _, _ in self.head] + values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Layout of an encoded row."""
+        return (self.event_size,)
+
+    def read(self, data: Any) -> Series:
+        """Rows of series with the columns seen at fit.
+
+        Raises
+        ------
+        DataError, SchemaError
+            If columns are missing or of another type.
+        """
+        if isinstance(data, Series):
+            return data
+        frame = _read(data)
+        timeline = self._timeline(frame)
+        values = self.point.matched(self._values(frame))
+        apart = {name: frame.columns[name] for name, _, _ in self.head}
+        joined = replace(frame, columns={**apart, **values.columns})
+        points = self._points(values, timeline)
+        return Series(joined, timeline, int(self.length), np.arange(frame.n_rows), points)
+
+    def transform(self, data: Any) -> WindowRows:
+        """Windows of series, one that ends with each row."""
+        series = self.read(data)
+        timeline = series.timeline
+        points = series.points
+        if points is None:
+            points = self._points(self._values(series.frame), timeline)
+        ends = timeline.slot[series.index]
+        return WindowRows(points, timeline, self.layout, ends, self.score_of == "all")
+
+    def _points(self, values: Frame, timeline: Timeline) -> DenseRows:
+        """Encoded rows at their places in time."""
+        filled = np.flatnonzero(timeline.row >= 0)
+        cells = self.point.transform(values).take(timeline.row[filled])
+        return placed(cells, filled, len(timeline.row))
+
+    def inverse_transform(self, values: Floats, carried: Series | None = None) -> Frame | Series:
+        """Last points of encoded windows, beside the time and entity of the rows in `carried`.
+
+        Without `carried` whole windows, one below the other, with a column
+        "window" that numbers them.
+        """
+        if carried is None:
+            return self._unrolled(values)
+        rows = carried.rows
+        last = self.point.inverse_transform(values[:, self._last], self._values(rows))
+        return self._headed(last, rows)
+
+    def _unrolled(self, values: Floats) -> Series:
+        length = int(self.length)
+        points = values[:, self.layout.undone].reshape(len(values) * length, -1)
+        number = np.repeat(np.arange(len(values)), length)
+        found = self.point.inverse_transform(points)
+        heading = RawColumn(number.astype(np.float64), "number", "Int64")
+        frame = replace(found, columns={"window": heading, **found.columns})
+        timeline = lay_out(None, number, len(number))
+        return Series(frame, timeline, length, np.arange(len(number)))
+
+    def fill(self, values: Floats, source: Series) -> Frame:
+        """Rows whose missing cells are taken from the last points of encoded windows."""
+        rows = source.rows
+        return self._headed(self.point.fill(values[:, self._last], self._values(rows)), rows)
+
+    def _headed(self, values: Frame, rows: Frame) -> Frame:
+        apart = {name: rows.columns[name] for name, _, _ in self.head}
+        return replace(values, columns={**apart, **values.columns})
+
+    @cached_property
+    def _last(self) -> Index:
+        """Entries of a window's last point, in the order of a point's entries."""
+        return self.layout.undone[-self.point.event_size :]
+
+    def partial(self, given: Any, n: int) -> Series:
+        """Refused: windows cannot be asked for by their cells.
+
+        Raises
+        ------
+        DataError
+        """
+        raise DataError("given names cells of a table's rows. Call sample without it for series.")
+
+    def remarks(self, rows: Rows, source: Series) -> NDArray[np.object_]:
+        """What is unusual about each row's cells, in words; empty where nothing is."""
+        out = self.point.remarks(rows, self._values(source.rows))
+        for i in np.flatnonzero(source.timeline.repeated[source.index]):
+            note = "a later row has the same time and takes its place"
+            out[i] = f"{out[i]}; {note}" if out[i] else note
+        return out
+
+    def inverse_column(self, i: int, values: Floats) -> Values:
+        """Values of modeled column `i` at the last point, in its own unit."""
+        return self.point.inverse_column(i, values[:, self._last])
+
+    def column_entries(self, i: int) -> tuple[list[int], list[int]]:
+        """Encoded entries and parts of modeled column `i` at the last point."""
+        entries, parts = self.point.column_entries(i)
+        length = int(self.length)
+        return self._last[entries].tolist(), [part * length + length - 1 for part in parts]
+
+    def stored(self, column: Column, raw: RawColumn) -> Values:
+        """Values of a column in the storage its kind takes."""
+        return self.point.stored(column, raw)
+
+    def displayed(self, column: Column, raw: RawColumn, index: Index) -> Values:
+        """Values of a column as a reader wants to see them; None where missing."""
+        return self.point.displayed(column, raw, index)
+
+    def to_json(self) -> dict[str, Any]:
+        """Fitted codec as plain values."""
+        return {
+            "data": "series",
+            "length": self.length,
+            "time": self.time,
+            "entity": self.entity,
+            "score_of": self.score_of,
+            "kinds": kinds_to_json(self.kinds),
+            "likelihood": self.likelihood,
+            "step": self.step,
+            "point": self.point.to_json(),
+            "head": [list(entry) for entry in self.head],
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Self:
+        """Codec from plain values."""
+        length = record["length"]
+        return cls(
+            length=length if length == "auto" else int(length),
+            time=record["time"],
+            entity=record["entity"],
+            score_of=str(record["score_of"]),
+            kinds=kinds_from_json(record["kinds"]),
+            likelihood=record["likelihood"],
+            step=None if record["step"] is None else float(record["step"]),
+            point=TableCodec.from_json(record["point"]),
+            head=tuple((str(a), str(b), str(c)) for a, b, c in record["head"]),
+        )
+
+
+def _read(data: Any) -> Frame:
+    """Plain columns of a table, or of one series of numbers."""
+    if isinstance(data, Frame):
+        return data
+    if hasattr(data, "to_frame") and getattr(data, "ndim", 1) == 1:
+        return read_frame(data.to_frame())
+    flat = np.ndim(data) == 1 if isinstance(data, np.ndarray | list | tuple) else False
+    if flat and not (len(data) and isinstance(data[0], dict)):
+        return read_frame(np.asarray(data, dtype=np.float64)[:, None])
+    return read_frame(data)
+
+
+def _seconds(name: str, raw: RawColumn) -> Floats:
+    times = raw.values if raw.storage != "text" else parse_times(raw.values)[0]
+    times = np.asarray(times, dtype=np.float64)
+    if not np.isfinite(times).all():
+        raise DataError(
+            f"{np.count_nonzero(~np.isfinite(times))} of {len(times)} times in column {name!r} "
+            "are missing or unreadable. Remove those rows, or pass time=None."
+        )
+    return times
+
+
+def _auto_length(values: Frame, timeline: Timeline) -> int:
+    """Dominant period of the columns of numbers, bounded by what rows and columns allow."""
+    numbers = [raw.values for raw in values.columns.values() if raw.storage == "number"]
+    most = min(LONGEST, max(1, MOST_CELLS // len(values.columns)), max(1, values.n_rows // 10))
+    if not numbers:
+        return min(UNKNOWN_PERIOD, most)
+    row = timeline.row
+    placed = np.column_stack([np.where(row >= 0, column[row], np.nan) for column in numbers])
+    period = dominant_period(placed, LONGEST)
+    return min(max(period or UNKNOWN_PERIOD, SHORTEST), most)

@@ -1,0 +1,458 @@
+"""Time series: rows on a grid of time, windows of them, and scores aligned with the rows."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from improbable import DataError, Real, SchemaError, VAEDetector, WindowCodec, load, save
+from improbable.data.periods import autocorrelation, dominant_period
+from improbable.data.timeline import blocks_of, lay_out
+from improbable.fitting import split_groups
+from improbable.model import as_batch
+from improbable.scores import draw
+
+PERIOD = 12
+
+
+def wave(n: int, seed: int = 0, start: int = 0) -> np.ndarray:
+    """A noisy sine of one channel."""
+    noise = np.random.default_rng(seed).normal(size=n)
+    return np.sin(2.0 * np.pi * (start + np.arange(n)) / PERIOD) + 0.1 * noise
+
+
+@pytest.fixture(scope="module")
+def detector() -> VAEDetector:
+    return VAEDetector(codec=WindowCodec(), random_state=0, max_steps=40).fit(wave(1500))
+
+
+def frame_of(n: int = 600) -> pd.DataFrame:
+    """Two machines in turn, a minute apart, of two columns."""
+    both = {"a": wave(n, 1), "b": wave(n, 2, start=3)}
+    stamps = pd.date_range("2026-01-01", periods=n, freq="min")
+    parts = [
+        pd.DataFrame({"when": stamps, "machine": name, "load": v, "users": np.arange(n) % 3 + 0.5})
+        for name, v in both.items()
+    ]
+    return pd.concat(parts).sort_values(["when", "machine"], ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def machines() -> VAEDetector:
+    codec = WindowCodec(length=6, entity="machine")
+    return VAEDetector(codec=codec, random_state=0, max_steps=30).fit(frame_of())
+
+
+# --- the grid -----------------------------------------------------------------------------------
+
+
+def test_rows_in_any_order_lie_in_order_of_time():
+    found = lay_out(np.array([30.0, 10.0, 20.0]), None, 3)
+    assert found.step == 10.0
+    assert found.slot.tolist() == [2, 0, 1]
+    assert found.row.tolist() == [1, 2, 0]
+
+
+def test_gaps_leave_places_empty():
+    found = lay_out(np.array([0.0, 1.0, 2.0, 5.0]), None, 4)
+    assert found.row.tolist() == [0, 1, 2, -1, -1, 3]
+    assert found.start.tolist() == [0] * 6
+
+
+def test_long_gaps_begin_a_new_run():
+    found = lay_out(np.array([0.0, 1.0, 2.0, 1e6, 1e6 + 1.0]), None, 5)
+    assert found.start.tolist() == [0, 0, 0, 3, 3]
+    assert found.end.tolist() == [2, 2, 2, 4, 4]
+
+
+def test_the_later_of_two_rows_of_one_time_takes_its_place():
+    found = lay_out(np.array([0.0, 1.0, 1.0, 2.0]), None, 4)
+    assert found.row.tolist() == [0, 2, 3]
+    assert found.repeated.tolist() == [False, True, False, False]
+
+
+def test_jittered_times_fall_on_the_grid():
+    times = np.arange(50) * 60.0 + np.random.default_rng(0).uniform(-5.0, 5.0, 50)
+    assert lay_out(times, None, 50, step=60.0).row.tolist() == list(range(50))
+
+
+def test_series_without_times_that_take_turns_are_told_apart():
+    found = lay_out(None, np.array([0, 1, 0, 1, 1]), 5)
+    assert found.row.tolist() == [0, 2, 1, 3, 4]
+    assert found.start.tolist() == [0, 0, 2, 2, 2]
+    assert found.step == 1.0
+
+
+def test_no_rows_have_no_places():
+    assert len(lay_out(np.empty(0), None, 0).row) == 0
+
+
+@pytest.mark.parametrize("n", [30, 200, 5000])
+def test_windows_of_different_blocks_share_no_point(n: int):
+    length = 8
+    block = blocks_of(lay_out(None, None, n), length)
+    ends = [np.flatnonzero(block == label) for label in range(block.max() + 1)]
+    points = [set(range(rows.min() - length + 1, rows.max() + 1)) for rows in ends if len(rows)]
+    if n >= 6 * length:
+        assert all(not a & b for i, a in enumerate(points) for b in points[:i])
+    assert (block >= 0).sum() >= n / 3
+    assert len(points) >= 3
+
+
+def test_whole_blocks_are_held_out():
+    groups = np.repeat(np.arange(-1, 20), 50)
+    split = split_groups(groups, 0.1, 0.2, np.random.default_rng(0))
+    parts = [set(groups[rows]) for rows in (split.train, split.validation, split.calibration)]
+    assert [len(part) for part in parts] == [14, 2, 4]
+    assert set.union(*parts) == set(range(20))
+    assert split.apart
+
+
+def test_too_few_blocks_cannot_be_held_out():
+    assert not split_groups(np.repeat([0, 1], 50), 0.1, 0.2, np.random.default_rng(0)).apart
+
+
+# --- the period ---------------------------------------------------------------------------------
+
+
+def test_the_autocorrelation_is_the_textbook_one():
+    series = np.random.default_rng(0).normal(size=300).cumsum()
+    centered = series - series.mean()
+    expected = [np.sum(centered[k:] * centered[: len(series) - k]) for k in range(6)]
+    np.testing.assert_allclose(autocorrelation(series, 5), expected / expected[0], rtol=1e-10)
+
+
+@pytest.mark.parametrize("period", [7, 24, 100])
+def test_the_period_of_a_sine_is_found(period: int):
+    t = np.arange(1000)
+    noise = np.random.default_rng(0).normal(size=1000)
+    values = np.column_stack([np.sin(2 * np.pi * t / period) + 0.3 * noise])
+    values[::17] = np.nan
+    assert abs(dominant_period(values, 128) - period) <= 0.02 * period  # type: ignore[operator]
+
+
+def test_noise_and_constants_and_little_data_have_no_period():
+    noise = np.random.default_rng(0).normal(size=(2000, 1))
+    assert dominant_period(noise, 128) is None
+    assert dominant_period(np.ones((200, 1)), 128) is None
+    assert dominant_period(np.ones((6, 1)), 128) is None
+
+
+def test_auto_takes_the_period(detector: VAEDetector):
+    assert detector.model_.codec.length == PERIOD
+
+
+def test_auto_is_bounded_by_columns_and_rows():
+    wide = np.random.default_rng(0).normal(size=(400, 200))
+    assert WindowCodec().open(wide).length == 1024 // 200
+    assert WindowCodec().open(wave(50)).length == 5
+    assert WindowCodec().open(np.array([["a"], ["b"]] * 200, dtype=object)).length == 32
+
+
+# --- windows ------------------------------------------------------------------------------------
+
+
+def windows_of(codec: WindowCodec, values: np.ndarray) -> np.ndarray:
+    """Windows as a loop would make them, oldest first, NaN before the beginning."""
+    length = codec.length
+    padded = np.concatenate([np.full(length - 1, np.nan), values])
+    return np.array([padded[i : i + length] for i in range(len(values))])
+
+
+def test_windows_are_those_of_a_loop():
+    values = wave(300)
+    codec = WindowCodec(length=7).fit(values)
+    rows = codec.transform(values)
+    encoded = codec.point.transform(values[:, None]).values[:, 0]
+    expected = windows_of(codec, encoded)
+    np.testing.assert_array_equal(rows.observed, ~np.isnan(expected))
+    np.testing.assert_array_equal(rows.values, np.nan_to_num(expected))
+    np.testing.assert_allclose(rows.absent[:, 0], np.isnan(expected).mean(axis=1))
+
+
+def test_parts_of_several_columns_lie_side_by_side():
+    frame = frame_of(200).assign(flag=lambda f: np.where(f["load"] > 0.0, "up", "down"))
+    codec = WindowCodec(length=4, entity="machine").fit(frame)
+    rows = codec.transform(frame)
+    kinds = [part.likelihood for part in codec.parts]
+    assert kinds == sorted(kinds)
+    assert codec.event_size == 4 * codec.point.event_size == rows.values.shape[1]
+    assert [codec.part_columns.tolist().count(i) for i in range(3)] == [4, 4, 4]
+    points = codec.point.transform(codec._values(codec.read(frame).frame)).values
+    place = codec._last
+    np.testing.assert_array_equal(rows.values[:, place], points)
+    second = codec.layout.undone[-2 * codec.point.event_size : -codec.point.event_size]
+    np.testing.assert_array_equal(rows.values[2:, second], points[:-2])
+
+
+def test_pooling_is_the_mean_over_windows_that_hold_a_point():
+    values = wave(60)
+    rows = WindowCodec(length=5).fit(values).transform(values)
+    of_windows = np.random.default_rng(0).normal(size=60)
+    expected = [of_windows[i : i + 5].mean() for i in range(60)]
+    np.testing.assert_allclose(rows.pooled(of_windows), expected, rtol=1e-12)
+    some = rows.take(np.array([3, 40]))
+    ends = some.widened().ends
+    assert ends.tolist() == [3, 4, 5, 6, 7, 40, 41, 42, 43, 44]
+    np.testing.assert_allclose(some.pooled(of_windows[ends]), np.array(expected)[[3, 40]])
+
+
+def test_pooling_stays_within_a_run():
+    codec = WindowCodec(length=3, entity="machine", time=None)
+    frame = pd.DataFrame({"machine": list("aaabbb"), "v": wave(6)})
+    rows = codec.fit(frame).transform(frame)
+    found = rows.pooled(np.array([1.0, 2.0, 3.0, 10.0, 20.0, 30.0]))
+    np.testing.assert_allclose(found, [2.0, 2.5, 3.0, 20.0, 25.0, 30.0])
+
+
+# --- scores -------------------------------------------------------------------------------------
+
+
+def test_every_row_has_a_score_of_its_own_time(detector: VAEDetector):
+    new = wave(400, seed=5)
+    new[200] += 2.0
+    found = detector.score_samples(new)
+    assert found.shape == (400,)
+    assert np.isfinite(found).all()
+    assert abs(int(np.argmin(found)) - 200) < PERIOD
+    assert detector.p_values(new)[200] == detector.p_values(new).min()
+
+
+def test_scores_are_means_of_window_scores(detector: VAEDetector):
+    model, new = detector.model_, wave(200, seed=6)
+    rows = model.codec.transform(new)
+    windows = np.concatenate(
+        [
+            model.draws(as_batch(rows.take(slice(i, i + 1)))).log_prob.mean(dim=(0, 1)).numpy()
+            for i in range(200)
+        ]
+    )
+    expected = [windows[i : i + PERIOD].mean() for i in range(200)]
+    found = detector.reconstruction_probability(new)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+def test_some_rows_of_a_series_score_as_they_do_among_all(detector: VAEDetector):
+    model = detector.model_
+    series = model.codec.read(wave(300, seed=7))
+    whole = model.decision_scores(model.codec.transform(series))
+    index = np.array([250, 3, 77])
+    some = model.decision_scores(model.codec.transform(series.take(index)))
+    np.testing.assert_array_equal(some, whole[index])
+
+
+def test_order_of_rows_does_not_matter(machines: VAEDetector):
+    frame = frame_of(100)
+    shuffled = frame.sample(frac=1.0, random_state=0)
+    found = pd.Series(machines.score_samples(shuffled), index=shuffled.index)
+    np.testing.assert_array_equal(found.sort_index().to_numpy(), machines.score_samples(frame))
+
+
+def test_other_series_change_nothing(machines: VAEDetector):
+    frame = frame_of(100)
+    alone = frame[frame["machine"] == "b"]
+    among = machines.score_samples(frame)[(frame["machine"] == "b").to_numpy()]
+    np.testing.assert_array_equal(machines.score_samples(alone), among)
+
+
+def test_the_last_point_alone_is_judged(detector: VAEDetector):
+    values = wave(600)
+    last = VAEDetector(
+        codec=WindowCodec(length=8, score_of="last"),
+        score_function="expected_log_prob",
+        random_state=0,
+        max_steps=30,
+    ).fit(values)
+    model, new = last.model_, wave(120, seed=3)
+    batch = as_batch(model.codec.transform(new))
+    draws = draw(model.vae, batch, model.noise, prior=model.prior)
+    expected = draws.log_prob_parts[..., -1].mean(dim=(0, 1)).numpy()
+    found = last.reconstruction_probability(new)
+    np.testing.assert_allclose(found[8:], expected[8:], rtol=1e-9)
+    before = last.score_samples(new[:100])
+    np.testing.assert_array_equal(last.score_samples(new)[:100], before)
+
+
+def test_held_out_rows_of_clean_series_are_rarely_flagged(detector: VAEDetector):
+    found = detector.p_values(wave(3000, seed=9))
+    assert np.mean(found <= 0.1) < 0.2
+
+
+def test_missing_cells_neither_crash_nor_alarm(detector: VAEDetector):
+    new = wave(400, seed=11)
+    holes = new.copy()
+    holes[np.random.default_rng(0).random(400) < 0.1] = np.nan
+    whole, holed = detector.score_samples(new), detector.score_samples(holes)
+    assert np.isfinite(holed).all()
+    assert np.median(np.abs(whole - holed)) < 3.0 * whole.std()
+    assert np.mean(detector.p_values(holes) <= 0.01) < 0.1
+
+
+def test_gaps_in_time_count_as_missing(machines: VAEDetector):
+    frame = frame_of(100)
+    blank = frame.copy()
+    blank.loc[80:87, ["load", "users"]] = np.nan
+    kept = frame.drop(index=range(80, 88))
+    among = machines.score_samples(blank)[np.r_[0:60, 140:200]]
+    np.testing.assert_allclose(machines.score_samples(kept)[np.r_[0:60, 132:192]], among)
+
+
+# --- the other verbs ----------------------------------------------------------------------------
+
+
+def test_shares_add_up(machines: VAEDetector):
+    frame = frame_of(80)
+    found = machines.explain(frame)
+    assert found.columns == ("load", "users")
+    total = machines.reconstruction_probability(frame)
+    np.testing.assert_allclose(found.shares.sum(axis=1), total, atol=1e-9)
+
+
+def test_the_column_at_fault_is_named(machines: VAEDetector):
+    frame = frame_of(80)
+    frame.loc[100, "users"] = 9.0
+    found = machines.detect(frame)
+    assert bool(found["is_outlier"][100])
+    assert found["top_reasons"][100].startswith("users = 9")
+    assert "users is outside the training range" in found["warnings"][100]
+
+
+def test_rows_come_back_beside_their_time(machines: VAEDetector):
+    frame = frame_of(60)
+    found = machines.reconstruct(frame)
+    assert list(found.columns) == list(frame.columns)
+    pd.testing.assert_series_equal(found["when"], frame["when"], check_dtype=False)
+    assert np.corrcoef(found["load"], frame["load"])[0, 1] > 0.5
+
+
+def test_missing_cells_are_filled(machines: VAEDetector):
+    frame = frame_of(60)
+    holes = frame.copy()
+    holes.loc[50, "load"] = np.nan
+    found = machines.impute(holes)
+    assert abs(found["load"][50] - frame["load"][50]) < 1.0
+    assert found["load"].drop(50).equals(frame["load"].drop(50))
+
+
+def test_samples_are_whole_windows(machines: VAEDetector, detector: VAEDetector):
+    found = machines.sample(3, random_state=0)
+    assert found["window"].tolist() == np.repeat([0, 1, 2], 6).tolist()
+    assert set(found.columns) == {"window", "load", "users"}
+    assert detector.sample(2, random_state=0).shape == (2 * PERIOD, 2)
+    with pytest.raises(DataError, match="without it for series"):
+        machines.sample(3, given={"load": 1.0})
+
+
+def test_latent_verbs_speak_of_windows(machines: VAEDetector):
+    frame = frame_of(60)
+    assert machines.posterior(frame).loc.shape[0] == 120
+    assert len(machines.index(frame).search(machines.posterior(frame).loc[:2], k=3).ids) == 2
+
+
+@pytest.mark.parametrize("score_of", ["all", "last"])
+def test_files_keep_everything(score_of: str, tmp_path: Any):
+    codec = WindowCodec(length=5, entity="machine", score_of=score_of, kinds={"users": Real()})
+    fitted = VAEDetector(codec=codec, random_state=0, max_steps=10).fit(frame_of(150))
+    save(fitted, tmp_path / "m.safetensors")
+    again = load(tmp_path / "m.safetensors")
+    new = frame_of(70)
+    np.testing.assert_array_equal(again.score_samples(new), fitted.score_samples(new))
+    assert again.model_.codec.to_json() == fitted.model_.codec.to_json()
+    refitted = again.fit(frame_of(150))
+    np.testing.assert_allclose(refitted.score_samples(new), fitted.score_samples(new), rtol=1e-6)
+
+
+def test_refit_and_contamination_take_series(machines: VAEDetector):
+    frame = frame_of(300)
+    fitted = VAEDetector(
+        codec=WindowCodec(length=6, entity="machine"),
+        contamination="unknown",
+        random_state=0,
+        max_steps=10,
+    ).fit(frame)
+    assert fitted.refit(frame).score_samples(frame).shape == (600,)
+
+
+# --- what comes in ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        wave(100),
+        wave(100).tolist(),
+        wave(100)[:, None],
+        pd.Series(wave(100), name="load"),
+        pd.DataFrame({"load": wave(100)}),
+        pl.DataFrame({"load": wave(100)}),
+        [{"load": float(v)} for v in wave(100)],
+    ],
+    ids=["array", "list", "column", "series", "pandas", "polars", "records"],
+)
+def test_any_table_or_list_will_do(data: Any):
+    codec = WindowCodec(length=4).fit(data)
+    assert codec.transform(data).values.shape == (100, 4)
+
+
+def test_the_column_of_time_is_found():
+    stamps = pd.date_range("2026-01-01", periods=50, freq="h")
+    frame = pd.DataFrame({"moment": stamps, "v": wave(50)})
+    assert WindowCodec(length=4).fit(frame).time == "moment"
+    named = pd.DataFrame({"Timestamp": np.arange(50) * 60, "v": wave(50)})
+    assert WindowCodec(length=4).fit(named).time == "Timestamp"
+    assert WindowCodec(length=4).fit(named).step == 60.0
+    assert WindowCodec(length=4, time=None).fit(named).time is None
+    text = frame.assign(moment=[str(s) for s in stamps])
+    assert WindowCodec(length=4, time="moment").fit(text).step == 3600.0
+
+
+def test_time_zones_do_not_matter():
+    stamps = pd.date_range("2026-03-28", periods=50, freq="h", tz="Europe/Berlin")
+    codec = WindowCodec(length=4).fit(pd.DataFrame({"t": stamps, "v": wave(50)}))
+    there = codec.transform(pd.DataFrame({"t": stamps.tz_convert("UTC"), "v": wave(50)}))
+    assert there.timeline.row.tolist() == list(range(50))
+
+
+@pytest.mark.parametrize(
+    ("codec", "error", "message"),
+    [
+        (WindowCodec(length=0), DataError, "1 or more, got 0"),
+        (WindowCodec(length="long"), DataError, "'auto' or a number of rows"),
+        (WindowCodec(score_of="first"), DataError, "one of \\('all', 'last'\\)"),
+        (WindowCodec(time="when"), SchemaError, "No column is called 'when'; there are: v, w"),
+        (WindowCodec(entity="who"), SchemaError, "No column is called 'who'"),
+        (WindowCodec(time="v", entity="w"), DataError, "no column of values"),
+    ],
+)
+def test_what_cannot_be_is_said_so(codec: WindowCodec, error: type[Exception], message: str):
+    frame = pd.DataFrame({"v": np.arange(50.0), "w": ["a"] * 50})
+    with pytest.raises(error, match=message):
+        codec.fit(frame)
+
+
+def test_unreadable_times_are_refused():
+    frame = pd.DataFrame({"v": wave(50), "time": [None, *np.arange(49.0)]})
+    with pytest.raises(DataError, match="1 of 50 times in column 'time' are missing"):
+        WindowCodec(length=4).fit(frame)
+
+
+def test_too_few_rows_are_refused():
+    with pytest.raises(DataError, match="3 rows are too few for a series"):
+        WindowCodec().fit([1.0, 2.0, 3.0])
+
+
+def test_missing_columns_are_refused(machines: VAEDetector):
+    with pytest.raises(SchemaError, match="users"):
+        machines.score_samples(frame_of(50).drop(columns="users"))
+    with pytest.raises(SchemaError, match="machine"):
+        machines.score_samples(frame_of(50).drop(columns="machine"))
+
+
+def test_repeated_times_are_remarked(machines: VAEDetector):
+    frame = frame_of(60)
+    twice = pd.concat([frame, frame.iloc[[10]]], ignore_index=True)
+    found = machines.detect(twice)
+    assert found["warnings"][10] == "a later row has the same time and takes its place"
+    assert found["score"][10] == found["score"][120]
