@@ -52,10 +52,15 @@ class Method:
 
 
 def fit_improbable(series: Series, seed: int, **arguments: Any) -> Scorer:
-    """Fit this library on windows, everything else at its default."""
-    from improbable import VAEDetector, WindowCodec
+    """Fit this library on windows, everything else at its default; equal scores where it refuses."""
+    from improbable import DataError, VAEDetector, WindowCodec
 
-    detector = VAEDetector(codec=WindowCodec(), random_state=seed, **arguments).fit(series.train)
+    detector = VAEDetector(codec=WindowCodec(), random_state=seed, **arguments)
+    try:
+        detector.fit(series.train)
+    except DataError as error:
+        print(f"  {series.name}: {error}", flush=True)
+        return lambda test: np.zeros(len(test))
     return lambda test: -np.asarray(detector.score_samples(test))
 
 

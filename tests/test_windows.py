@@ -25,7 +25,7 @@ def wave(n: int, seed: int = 0, start: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def detector() -> VAEDetector:
-    return VAEDetector(codec=WindowCodec(), random_state=0, max_steps=40).fit(wave(1500))
+    return VAEDetector(codec=WindowCodec(), random_state=0, max_steps=40).fit(wave(3000))
 
 
 def frame_of(n: int = 600) -> pd.DataFrame:
@@ -141,14 +141,16 @@ def test_noise_and_constants_and_little_data_have_no_period():
 
 
 def test_auto_takes_the_period(detector: VAEDetector):
-    assert detector.model_.codec.length == PERIOD
+    assert detector.model_.codec.length == 6 * PERIOD
+    assert WindowCodec().open(np.column_stack([wave(900), wave(900, 1)])).length == 36
+    assert WindowCodec().open(np.random.default_rng(0).normal(size=2000)).length == 64
 
 
 def test_auto_is_bounded_by_columns_and_rows():
     wide = np.random.default_rng(0).normal(size=(400, 200))
-    assert WindowCodec().open(wide).length == 1024 // 200
+    assert WindowCodec().open(wide).length == 2048 // 200
     assert WindowCodec().open(wave(50)).length == 5
-    assert WindowCodec().open(np.array([["a"], ["b"]] * 200, dtype=object)).length == 32
+    assert WindowCodec().open(np.array([["a"], ["b"]] * 400, dtype=object)).length == 64
 
 
 # --- windows ------------------------------------------------------------------------------------
@@ -216,7 +218,7 @@ def test_every_row_has_a_score_of_its_own_time(detector: VAEDetector):
     found = detector.score_samples(new)
     assert found.shape == (400,)
     assert np.isfinite(found).all()
-    assert abs(int(np.argmin(found)) - 200) < PERIOD
+    assert abs(int(np.argmin(found)) - 200) < detector.model_.codec.length
     assert detector.p_values(new)[200] == detector.p_values(new).min()
 
 
@@ -229,7 +231,8 @@ def test_scores_are_means_of_window_scores(detector: VAEDetector):
             for i in range(200)
         ]
     )
-    expected = [windows[i : i + PERIOD].mean() for i in range(200)]
+    length = model.codec.length
+    expected = [windows[i : i + length].mean() for i in range(200)]
     found = detector.reconstruction_probability(new)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
@@ -340,7 +343,7 @@ def test_samples_are_whole_windows(machines: VAEDetector, detector: VAEDetector)
     found = machines.sample(3, random_state=0)
     assert found["window"].tolist() == np.repeat([0, 1, 2], 6).tolist()
     assert set(found.columns) == {"window", "load", "users"}
-    assert detector.sample(2, random_state=0).shape == (2 * PERIOD, 2)
+    assert detector.sample(2, random_state=0).shape == (2 * 6 * PERIOD, 2)
     with pytest.raises(DataError, match="without it for series"):
         machines.sample(3, given={"load": 1.0})
 

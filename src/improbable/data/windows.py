@@ -19,9 +19,9 @@ from improbable.data.texts import parse_times
 from improbable.data.timeline import Index, Timeline, lay_out
 from improbable.errors import DataError, SchemaError
 
-SHORTEST, LONGEST = 8, 128
-UNKNOWN_PERIOD = 32
-MOST_CELLS = 1_024
+LONGEST_PERIOD = 128
+USUAL, USUAL_OF_MANY = 64, 32
+MOST_CELLS = 2_048
 FEWEST = 4
 TIME_NAMES = frozenset({"time", "timestamp", "date", "datetime", "ds"})
 SCORES_OF = ("all", "last")
@@ -34,8 +34,8 @@ class WindowCodec:
     Parameters
     ----------
     length : int or "auto"
-        Points of a window; "auto" takes the dominant period, 8 to 128, or 32 if
-        nothing repeats itself.
+        Points of a window; "auto" takes whole periods, 64 points or just above (of
+        several columns 32), or so many points if nothing repeats itself.
     time : str or None
         Column of time stamps, or of numbers such as seconds; "auto" takes the
         only column of stamps, or one called "time", "timestamp", "date",
@@ -47,7 +47,8 @@ class WindowCodec:
         that of its own log probability in the window that ends with it, as
         streams need it.
     kinds, likelihood
-        Of the other columns, as in `TableCodec`.
+        Of the other columns, as in `TableCodec`; "auto" is "normal_per_column" for
+        numbers: a scale for each column and point of a window, whatever z.
 
     Attributes
     ----------
@@ -95,7 +96,8 @@ class WindowCodec:
         series = self.open(data)
         time = self._time_column(series.frame)
         opened = replace(self, time=time, length=series.length, step=series.timeline.step)
-        point = TableCodec(self.kinds, self.likelihood)
+        likelihood = "normal_per_column" if self.likelihood == "auto" else self.likelihood
+        point = TableCodec(self.kinds, likelihood)
         point = point.fit(opened._values(series.rows), trusted)
         head = tuple(
             (name, raw.storage, raw.dtype)
@@ -369,12 +371,14 @@ def _seconds(name: str, raw: RawColumn) -> Floats:
 
 
 def _auto_length(values: Frame, timeline: Timeline) -> int:
-    """Dominant period of the columns of numbers, bounded by what rows and columns allow."""
+    """Whole periods of the columns of numbers, bounded by what rows and columns allow."""
     numbers = [raw.values for raw in values.columns.values() if raw.storage == "number"]
-    most = min(LONGEST, max(1, MOST_CELLS // len(values.columns)), max(1, values.n_rows // 10))
-    if not numbers:
-        return min(UNKNOWN_PERIOD, most)
-    row = timeline.row
-    placed = np.column_stack([np.where(row >= 0, column[row], np.nan) for column in numbers])
-    period = dominant_period(placed, LONGEST)
-    return min(max(period or UNKNOWN_PERIOD, SHORTEST), most)
+    usual = USUAL if len(values.columns) == 1 else USUAL_OF_MANY
+    period = None
+    if numbers:
+        row = timeline.row
+        placed = np.column_stack([np.where(row >= 0, cells[row], np.nan) for cells in numbers])
+        period = dominant_period(placed, LONGEST_PERIOD)
+    whole = usual if period is None else -(-usual // period) * period
+    most = min(MOST_CELLS // len(values.columns), values.n_rows // 10)
+    return max(1, min(whole, most))
