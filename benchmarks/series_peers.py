@@ -52,7 +52,7 @@ class Method:
 
 
 def fit_improbable(series: Series, seed: int, **arguments: Any) -> Scorer:
-    """Fit this library on windows, everything else at its default; equal scores where it refuses."""
+    """Fit this library on windows, all at its default; equal scores where it refuses."""
     from improbable import DataError, VAEDetector, WindowCodec
 
     detector = VAEDetector(codec=WindowCodec(), random_state=seed, **arguments)

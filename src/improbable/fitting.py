@@ -16,6 +16,7 @@ from improbable.data.parts import Floats
 from improbable.data.rows import Rows
 from improbable.errors import CalibrationWarning, DataError, TrainingWarning
 from improbable.explanations import Reference
+from improbable.lengths import Leveling
 from improbable.model import Model, as_batch, typical_cells
 from improbable.networks import Network, initialize
 from improbable.priors import Prior, aggregated_posterior, widened_posterior
@@ -32,8 +33,9 @@ ENCODING_ROWS = 1_000_000
 TRUST_ROWS = 100_000
 PROBED_ROWS, PROBED_DRAWS = 256, 16
 REFERENCE_ROWS = 2_000
-PRIOR_ROWS = 4_096
+PRIOR_ROWS, WIDTH_ROWS = 4_096, 512
 REFERENCE_ENTRIES = 2_000_000
+LEVEL_ROWS = 1_000
 Loop = Callable[[VAE, Batch, Batch, TrainConfig, torch.Generator, Progress | None], History]
 
 
@@ -225,7 +227,9 @@ def _learn(
     overlap = source.groups is not None
     prior = make_prior(settings.prior, vae, train, validation, overlap=overlap)
     noise = _noise(vae, prior, held_out, settings, for_noise) if known is None else known.noise
-    return _calibrate(codec, vae, prior, noise, held_out, history, settings, apart=split.apart)
+    judged = codec, vae, prior, noise, held_out
+    model = _calibrate(*judged, history, settings, apart=split.apart)
+    return _leveled(model, [validation, train], held_out)
 
 
 def _noise(
@@ -251,10 +255,15 @@ def _seeds(settings: Settings) -> list[np.random.SeedSequence]:
 def make_prior(
     name: str, vae: VAE, train: Rows, validation: Rows, *, overlap: bool = False
 ) -> Prior:
-    """Prior of the scores: "normal", or "aggregated" over at most 4,096 rows that training saw."""
+    """Prior of the scores: "normal", or "aggregated" over at most 4,096 rows that training saw.
+
+    Where rows overlap its kernels are as wide as those held out ask for.
+    """
     if name == "normal":
         return vae.prior
-    seen = [as_batch(rows.take(slice(PRIOR_ROWS))) for rows in (train, validation)]
+    most = PRIOR_ROWS, WIDTH_ROWS if overlap else PRIOR_ROWS
+    parts = zip((train, validation), most, strict=True)
+    seen = [as_batch(rows.take(slice(n))) for rows, n in parts]
     if overlap:
         learned, held_out = (vae.encode(rows.values, rows.observed) for rows in seen)
         return widened_posterior(learned, held_out)
@@ -346,6 +355,18 @@ def _calibrate(
     model = replace(model, typical=typical_cells(model, reference))
     decision: Floats = np.sort(model.decision_scores(held_out)) if len(held_out) else np.empty(0)
     return replace(model, held_out=decision)
+
+
+def _leveled(model: Model, learned: Sequence[Rows], held_out: Rows) -> Model:
+    """Model whose scores of rows of different sizes compare, by some rows it has learned from."""
+    if model.codec.sizes(held_out) is None:
+        return model
+    some = [rows.take(slice(LEVEL_ROWS)) for rows in learned]
+    found = [model.surplus(model.score(rows, model.score_function), rows) for rows in some]
+    sizes = [model.sizes(rows) for rows in some]
+    leveling = Leveling.fit(np.concatenate(found), np.concatenate(sizes))
+    model = replace(model, leveling=leveling)
+    return replace(model, held_out=np.sort(model.decision_scores(held_out)))
 
 
 def warn_of(model: Model) -> None:

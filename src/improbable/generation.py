@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
+from improbable.errors import DataError
 from improbable.priors import Prior
+from improbable.recurrent import RecurrentDecoder
 from improbable.scores import draw
 from improbable.vae import VAE, Batch
 
@@ -71,9 +73,32 @@ def decode_points(
 
 
 def _encoded(vae: VAE, z: Tensor, member: int, rng: np.random.Generator | None) -> Floats:
+    if isinstance(vae.decoder, RecurrentDecoder):
+        return _generated(vae.decoder, z.expand(vae.n_members, -1, -1), member, rng)
     decoded = vae.decode(z.expand(vae.n_members, -1, -1))
     rows = decoded.mean if rng is None else decoded.sample(rng)
     encoded: Floats = rows[member].cpu().numpy().astype(np.float64)
+    return encoded
+
+
+def _generated(
+    decoder: RecurrentDecoder,
+    z: Tensor,
+    member: int | None = None,
+    rng: np.random.Generator | None = None,
+) -> Floats:
+    """Encoded sequences, token by token, of one member or of all of them together.
+
+    The most probable token at each place, or one drawn from its distribution.
+    """
+
+    def choose(log_prob: Tensor) -> Tensor:
+        found = log_prob.logsumexp(dim=0) if member is None else log_prob[member]
+        if rng is not None:
+            found = found + torch.as_tensor(rng.gumbel(size=tuple(found.shape))).to(found)
+        return found.argmax(dim=-1)
+
+    encoded: Floats = decoder.generate(z, choose).numpy().astype(np.float64)
     return encoded
 
 
@@ -194,6 +219,8 @@ def conditional(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor) -> Mixtu
     noise : Tensor of shape (n_draws, latent_dim)
         Shared standard Normal draws.
     """
+    if vae.looks_back:
+        raise DataError("Sequences have no missing tokens to fill in. Call reconstruct or sample.")
     filled, seen = fill_in(vae, batch, visible)
     draws = draw(vae, replace(batch, values=filled), noise, seen)
     log_weights = draws.decoded.log_prob(batch.values, visible) + draws.log_ratio
@@ -203,15 +230,20 @@ def conditional(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor) -> Mixtu
     return Mixture(weights.cpu().numpy(), mean.cpu().numpy(), variance.cpu().numpy())
 
 
-def fill_in(vae: VAE, batch: Batch, visible: Tensor) -> tuple[Tensor, Tensor]:
+def fill_in(
+    vae: VAE, batch: Batch, visible: Tensor, hidden: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Rows whose hidden entries are what the visible ones let the model expect.
 
     Encoding and decoding in turn, hidden entries replaced each time, moves
     them to the conditional mean (Rezende et al., 2014, appendix F); for a
-    linear model it is the exact one. Returns the rows and a mask of ones.
+    linear model it is the exact one. Hidden is what is not visible unless
+    `hidden` says which parts are. Returns the rows, and a mask of the parts that
+    hold a value then.
     """
-    kept = visible[:, vae.entry_part]
-    values, everything = batch.values * kept, torch.ones_like(visible)
+    hidden = 1.0 - visible if hidden is None else hidden
+    kept = 1.0 - hidden[:, vae.entry_part]
+    values, everything = batch.values * kept, visible + hidden
     seen = visible
     for _ in range(FILL_ROUNDS):
         mean = vae.decode(vae.encode(values, seen).mean).mean.mean(dim=0)
@@ -221,17 +253,24 @@ def fill_in(vae: VAE, batch: Batch, visible: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def filled_where_missing(vae: VAE, batch: Batch) -> tuple[Tensor, Tensor]:
-    """`fill_in` of what was not observed, for those rows alone that miss something."""
+    """`fill_in` of cells without any observed part, for those rows alone that have some."""
     values, visible = batch.values, batch.observed
-    holed = (visible == 0.0).any(dim=-1)
+    gone = (vae.observed_cells(visible) == 0.0)[:, vae.cell_place]
+    holed = gone.any(dim=-1)
     if bool(holed.any()):
+        hidden = gone[holed].to(visible.dtype)
         values, visible = values.clone(), visible.clone()
-        values[holed], visible[holed] = fill_in(vae, batch[holed], visible[holed])
+        values[holed], visible[holed] = fill_in(vae, batch[holed], visible[holed], hidden)
     return values, visible
 
 
 @torch.no_grad()
 def reconstruction(vae: VAE, batch: Batch, noise: Tensor) -> Floats:
-    """Decoded mean over members and draws, from the posterior of the whole row."""
+    """Decoded mean over members and draws, from the posterior of the whole row.
+
+    Of sequences the most probable one, token by token, at the mean of the posterior.
+    """
+    if isinstance(vae.decoder, RecurrentDecoder):
+        return _generated(vae.decoder, vae.encode(batch.values, batch.observed).mean)
     found: Floats = draw(vae, batch, noise).mean.mean(dim=0).cpu().numpy()
     return found

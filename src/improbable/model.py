@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from improbable import calibration, scores
@@ -15,7 +16,8 @@ from improbable.data.rows import Rows
 from improbable.explanations import Reference
 from improbable.generation import filled_where_missing
 from improbable.latent.gaussians import Posterior
-from improbable.priors import Prior
+from improbable.lengths import Leveling
+from improbable.priors import PartialPrior, Prior
 from improbable.training import History
 from improbable.vae import VAE, Batch
 
@@ -25,6 +27,7 @@ PER_COLUMN = frozenset(
     {"expected_log_prob", "log_expected_prob", "log_marginal", "elbo", "conditional_log_prob"}
 )
 LATENT = frozenset({"log_marginal", "elbo", "kl"})
+PARTIAL = frozenset({"elbo", "kl"})
 PROBED_CELLS = 4096
 MOST_PROBED = 256
 
@@ -57,6 +60,8 @@ class Model:
         How training went.
     settings : dict
         Network sizes: latent_dim, hidden, decoder_hidden, n_members.
+    leveling : Leveling, optional
+        What makes decision scores comparable, where rows differ in size.
     """
 
     codec: Codec
@@ -70,6 +75,7 @@ class Model:
     held_out_apart: bool
     history: History
     settings: dict[str, Any]
+    leveling: Leveling | None = None
 
     @property
     def lead(self) -> int:
@@ -78,7 +84,8 @@ class Model:
 
     def blocks(self, rows: Rows, factor: int = 1) -> Iterator[tuple[slice, Batch]]:
         """Batches small enough for the processor's cache, with their place among the rows."""
-        per_row = self.vae.n_members * len(self.noise) * max(self.codec.event_size, 128)
+        size = self.vae.likelihood.param_size if self.vae.looks_back else self.codec.event_size
+        per_row = self.vae.n_members * len(self.noise) * max(size, 128)
         size = int(np.clip(BLOCK_ENTRIES // (per_row * factor), 16, 1024))
         for start in range(0, len(rows), size):
             place = slice(start, min(start + size, len(rows)))
@@ -104,7 +111,8 @@ class Model:
         """Draws of z for each row of a batch.
 
         Where rows span many items the encoder sees what the model expects of
-        those missing (Xu et al., "Donut", 2018, section 3.3).
+        those missing (Xu et al., "Donut", 2018, section 3.3), and the prior
+        counts as far as cells are judged.
         """
         span = self.codec.span
         if span is None:
@@ -112,7 +120,8 @@ class Model:
         values, visible = filled_where_missing(self.vae, batch)
         judged = 1.0 if span.judged is None else torch.from_numpy(span.judged)
         batch = replace(batch, values=values, observed=batch.observed * judged)
-        return scores.draw(self.vae, batch, self.noise, visible, self.prior)
+        prior = PartialPrior(self.prior, self.vae.observed_cells(batch.observed).mean(dim=-1))
+        return scores.draw(self.vae, batch, self.noise, visible, prior)
 
     def score(self, rows: Rows, name: str) -> Floats:
         """A score by name, mean over members, shape (n,); missing cells add nothing."""
@@ -146,7 +155,18 @@ class Model:
         Rounding makes a row tie with itself whatever batch it comes in, which
         the counting in p-values rests on.
         """
+        if self.leveling is not None:
+            score = self.leveling(self.surplus(score, rows), self.sizes(rows))
         return np.round(score + self.allowance(rows), DECIMALS)
+
+    def surplus(self, score: Floats, rows: Rows) -> Floats:
+        """Scores less what the model expects of rows like these: nats, shape (n,)."""
+        return score - self.evaluate(rows, scores.foreseen)
+
+    def sizes(self, rows: Rows) -> NDArray[np.int64]:
+        """Judged parts of each row."""
+        found = self.codec.sizes(rows)
+        return np.ones(len(rows), dtype=np.int64) if found is None else found
 
     def shares(self, rows: Rows) -> Floats:
         """Each column's part of `expected_log_prob`, nats, shape (n, n_columns)."""
@@ -199,10 +219,16 @@ def typical_cells(model: Model, rows: Rows) -> Floats:
     """
     shares = model.reference.shares
     n_columns = shares.shape[1]
+    if model.codec.sizes(rows) is not None:  # cells are absent by nature, none is missing
+        return np.zeros(n_columns)
     added = np.where(np.isnan(shares), np.nan, 0.0)
     if model.score_function in PER_COLUMN:
         added = shares
     alone = Reference(added).typical
+    if model.codec.span is not None:
+        return (
+            alone - _spread_divergence(model, rows) if model.score_function in PARTIAL else alone
+        )
     if model.score_function not in LATENT or n_columns > MOST_PROBED:
         return alone
     probed = min(len(shares), max(8, min(64, PROBED_CELLS // n_columns)))
@@ -210,22 +236,22 @@ def typical_cells(model: Model, rows: Rows) -> Floats:
     return np.where(np.isnan(added).all(axis=0), alone, Reference(added).typical)
 
 
+def _spread_divergence(model: Model, rows: Rows) -> Floats:
+    """Median KL(q to p), in equal parts to the columns, shape (n_columns,)."""
+    out = np.zeros(len(model.codec.names))
+    columns = np.unique(model.codec.part_columns)
+    out[columns] = -np.median(model.score(rows, "kl")) / len(columns)
+    return out
+
+
 @torch.no_grad()
 def _divergence(model: Model, batch: Batch) -> Floats:
-    """Fall of KL(q to p) when a column's cells are hidden from the encoder, one at a time.
-
-    Shape (n, n_columns); of windows three points are looked at, which stand for all.
-    """
+    """Fall of KL(q to p) when a cell is hidden from the encoder, shape (n, n_columns)."""
     out = np.zeros((len(batch), len(model.codec.names)))
-    columns, span = model.codec.part_columns, model.codec.span
-    cells = columns if span is None else span.part_cells
-    whole = model.draws(batch).kl.mean(dim=0)
-    for column in np.unique(columns):
-        found = np.unique(cells[columns == column])
-        probed = found[np.unique([0, len(found) // 2, len(found) - 1])]
-        for cell in probed:
-            kept = torch.from_numpy(cells != cell)
-            hidden = model.draws(replace(batch, observed=batch.observed * kept)).kl.mean(dim=0)
-            fall = (whole - hidden).cpu().numpy()
-            out[:, column] += fall * len(found) / len(probed)
+    vae = model.vae
+    whole = model.prior.kl(vae.encode(batch.values, batch.observed)).mean(dim=0)
+    for column in sorted(set(vae.part_column.tolist())):
+        visible = batch.observed * (vae.part_column != column)
+        hidden = model.prior.kl(vae.encode(batch.values, visible)).mean(dim=0)
+        out[:, column] = (whole - hidden).cpu().numpy()
     return out

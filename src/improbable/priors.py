@@ -124,6 +124,36 @@ class AggregatedPosterior:
         return self.loc[member, chosen] + self.scale[member, chosen] * noise
 
 
+@dataclass(frozen=True)
+class PartialPrior:
+    """A prior whose KL divergence counts as far as a row's cells are judged.
+
+    The scaled prior term of the M-ELBO (Xu et al., "Donut", 2018, eq. 3), over the
+    whole divergence, so that rows of few judged cells are not judged by z alone.
+
+    Attributes
+    ----------
+    prior : Prior
+    share : Tensor of shape (n,)
+        Judged share of each row's cells, from 0 to 1.
+    """
+
+    prior: Prior
+    share: Tensor
+
+    def kl(self, posterior: "Independent[Normal]") -> Tensor:
+        """Share of the divergence, nats, shape (n_members, n)."""
+        return self.prior.kl(posterior) * self.share
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density of the prior, nats."""
+        return self.prior.log_prob(z)
+
+    def sample(self, member: int, noise: Tensor, uniform: Tensor) -> Tensor:
+        """Draws from the prior."""
+        return self.prior.sample(member, noise, uniform)
+
+
 def aggregated_posterior(
     posterior: "Independent[Normal]", width: float = 0.0
 ) -> AggregatedPosterior:

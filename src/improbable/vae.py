@@ -11,9 +11,11 @@ from torch.distributions import Independent, Normal
 from improbable.convolution import ConvDecoder, ConvEncoder
 from improbable.data.codec import Codec
 from improbable.data.parts import Part
+from improbable.errors import DataError
 from improbable.joint import Joint, JointDistribution
 from improbable.networks import MemberMLP
 from improbable.priors import StandardNormal
+from improbable.recurrent import RecurrentDecoder, RecurrentEncoder
 
 LOG_SCALE_BOUND = 7.0
 
@@ -73,6 +75,7 @@ class VAE(nn.Module):
     entry_part: Tensor
     part_column: Tensor
     part_cell: Tensor
+    cell_place: Tensor
     tied: Tensor
 
     def __init__(
@@ -99,6 +102,10 @@ class VAE(nn.Module):
         self.register_buffer("part_column", part_column, persistent=False)
         part_cell = torch.tensor(list(part_cells), dtype=torch.long)
         self.register_buffer("part_cell", part_cell, persistent=False)
+        ranks = {cell: rank for rank, cell in enumerate(sorted(set(part_cells)))}
+        cell_place = torch.tensor([ranks[cell] for cell in part_cells], dtype=torch.long)
+        self.register_buffer("cell_place", cell_place, persistent=False)
+        self.n_observable = len(ranks)
         self.register_buffer("low", _bounds(parts, "low")[entry_part], persistent=False)
         self.register_buffer("high", _bounds(parts, "high")[entry_part], persistent=False)
         self.register_buffer("tied", torch.tensor(likelihood.constant_params), persistent=False)
@@ -121,12 +128,43 @@ class VAE(nn.Module):
         scale = log_scale.clamp(-LOG_SCALE_BOUND, LOG_SCALE_BOUND).exp()
         return Independent(Normal(loc, scale, validate_args=False), 1)
 
-    def decode(self, z: Tensor) -> JointDistribution:
-        """p(x given z) for z of shape (n_members, ..., latent_dim)."""
+    @property
+    def looks_back(self) -> bool:
+        """Whether the decoder judges each part given those before it, not given z alone."""
+        return isinstance(self.decoder, RecurrentDecoder)
+
+    def decode(
+        self, z: Tensor, values: Tensor | None = None, heard: Tensor | None = None
+    ) -> JointDistribution:
+        """p(x given z) for z of shape (n_members, ..., latent_dim).
+
+        Parameters
+        ----------
+        z : Tensor
+        values : Tensor of shape (n, event_size), optional
+            Encoded rows that a decoder looks back at; others do without.
+        heard : Tensor of shape (n, n_parts), optional
+            1 where it may look; everywhere if None.
+        """
+        if self.looks_back:
+            if values is None:
+                raise DataError(
+                    "Sequences are decoded token by token, which has no mean to follow. "
+                    "Use path='linear' or 'slerp'."
+                )
+            draws = z.flatten(1, -3) if z.dim() > 3 else z.unsqueeze(1)
+            raw = self.decoder(draws, values, heard)
+            return self.likelihood(raw.unflatten(1, z.shape[1:-1]))
         raw = self.decoder(z.flatten(1, -2))
         if bool(self.tied.any()):
             raw = torch.where(self.tied, self.tied_params, raw)
         return self.likelihood(raw.unflatten(1, z.shape[1:-1]))
+
+    def observed_cells(self, observed: Tensor) -> Tensor:
+        """1 for each cell with an observed part, shape (n, cells that have parts)."""
+        count = observed.new_zeros(len(observed), self.n_observable)
+        count = count.index_add(1, self.cell_place, observed)
+        return (count > 0.0).to(observed.dtype)
 
     @property
     def prior(self) -> StandardNormal:
@@ -180,7 +218,19 @@ def _convolutions(
     return encoder, ConvDecoder(n_members, latent_dim, decoder_hidden, out)
 
 
-NETWORKS = {"mlp": _perceptrons, "conv": _convolutions}
+def _recurrences(
+    shape: tuple[int, ...],
+    likelihood: Joint,
+    latent_dim: int,
+    hidden: Sequence[int],
+    decoder_hidden: Sequence[int],
+    n_members: int,
+) -> tuple[nn.Module, nn.Module]:
+    encoder = RecurrentEncoder(n_members, shape[1], hidden, 2 * latent_dim)
+    return encoder, RecurrentDecoder(n_members, latent_dim, decoder_hidden, *shape)
+
+
+NETWORKS = {"mlp": _perceptrons, "conv": _convolutions, "gru": _recurrences}
 
 
 def _bounds(parts: Sequence[Part], side: str) -> Tensor:

@@ -96,6 +96,13 @@ class Codec(Protocol):
         """What a row spans, if it is more than one item; None otherwise."""
         ...
 
+    def sizes(self, rows: Rows) -> NDArray[np.int64] | None:
+        """Judged parts of each row, shape (n,), if that is up to the row; None otherwise.
+
+        Decision scores are then made comparable between sizes.
+        """
+        ...
+
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the columns that take part in the score."""

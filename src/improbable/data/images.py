@@ -126,6 +126,9 @@ class ImageCodec:
         """A row is judged by itself."""
         return None
 
+    def sizes(self, rows: Rows) -> None:
+        """All rows are of one size."""
+
     @property
     def part_columns(self) -> NDArray[np.int64]:
         """Every pixel is a column of its own."""

@@ -156,7 +156,9 @@ class WindowRows:
 
     @property
     def absent(self) -> NDArray[Any]:
-        """Share of each column's points that are missing from the window."""
+        """Share of each column's points that are missing from what is judged."""
+        if not self.spread:
+            return self.missing
         return self._summed(self.points.missing) / self.layout.length
 
     def _gathered(self, cells: NDArray[Any]) -> NDArray[Any]:

@@ -112,6 +112,9 @@ class TableCodec:
         """Names of the modeled columns."""
         return tuple(c.name for c in self.modeled)
 
+    def sizes(self, rows: Rows) -> None:
+        """All rows are of one size."""
+
     @property
     def span(self) -> None:
         """A row is judged by itself."""

@@ -1,6 +1,6 @@
 """Series to windows and back: the codec of time series."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -56,6 +56,8 @@ class WindowCodec:
         Time between points.
     point : TableCodec
         Codec of single points.
+    head : tuple of (str, str, str)
+        Name, storage and type of the columns of time and entity.
     """
 
     length: int | str = "auto"
@@ -64,9 +66,9 @@ class WindowCodec:
     score_of: str = "all"
     kinds: Any = None
     likelihood: Any = "auto"
-    step: float | None = None
-    point: TableCodec = TableCodec()
-    head: tuple[tuple[str, str, str], ...] = ()
+    step: float | None = field(default=None, repr=False)
+    point: TableCodec = field(default=TableCodec(), repr=False)
+    head: tuple[tuple[str, str, str], ...] = field(default=(), repr=False)
 
     def open(self, data: Any) -> Series:
         """Rows of series, before anything is known of them.
@@ -178,6 +180,9 @@ class WindowCodec:
         lags = np.tile(np.arange(length), len(self.point.parts))
         judged: Bools | None = lags == length - 1 if self.score_of == "last" else None
         return Span(length, self.part_columns * length + lags, judged)
+
+    def sizes(self, rows: Rows) -> None:
+        """All rows are of one size."""
 
     @property
     def modeled(self) -> tuple[Column, ...]:

@@ -1,0 +1,163 @@
+"""Time series on the command line: fit with --window, then the same commands as for tables."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from improbable import load
+from improbable.cli import app
+
+runner = CliRunner()
+FAST = ["--max-steps", "20", "--quiet"]
+
+
+def run(*args, code=0):
+    result = runner.invoke(app, [str(a) for a in args])
+    assert result.exit_code == code, result.output + str(result.exception)
+    return result
+
+
+def rows(n=1500, seed=0):
+    """Minutes of a noisy daily pattern, some of them labelled."""
+    wave = np.sin(np.arange(n) / 4.0) + 0.1 * np.random.default_rng(seed).normal(size=n)
+    frame = pd.DataFrame({"when": pd.date_range("2026-05-01", periods=n, freq="min")})
+    return frame.assign(load=wave.round(4), label=0)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("series")
+    rows().drop(columns="label").to_csv(folder / "train.csv", index=False)
+    new = rows(200, seed=1)
+    new.loc[100:104, "load"], new.loc[100:104, "label"] = 4.0, 1
+    new.to_csv(folder / "labelled.csv", index=False)
+    new.drop(columns="label").to_csv(folder / "new.csv", index=False)
+    new.drop(columns="label").to_parquet(folder / "new.parquet")
+    run("fit", folder / "train.csv", "-o", folder / "m.safetensors", "--window", "20", *FAST)
+    return folder
+
+
+def test_fit_says_what_the_windows_are(files):
+    told = run("fit", files / "train.csv", "-o", files / "again.safetensors", "--window", "20")
+    assert "windows    20 points, 60 s apart by when" in told.output
+    record = json.loads(
+        run(
+            "fit", files / "train.csv", "-o", files / "again.safetensors", "--score-of", "last",
+            "--json", "--max-steps", "5",
+        ).stdout
+    )  # fmt: skip
+    assert (record["score_of"], record["time"], record["entity"]) == ("last", "when", None)
+
+
+def test_every_row_is_scored_beside_its_time(files):
+    run("score", files / "new.csv", "-m", files / "m.safetensors", "-o", files / "scored.csv")
+    found, new = pd.read_csv(files / "scored.csv"), pd.read_csv(files / "new.csv")
+    assert found["when"].tolist() == new["when"].tolist()
+    assert found["is_outlier"][100:105].all()
+    assert found["top_reasons"][102].startswith("load = 4 (expected")
+    detector = load(files / "m.safetensors")
+    expected = detector.score_samples(pd.read_parquet(files / "new.parquet"))
+    np.testing.assert_allclose(found["score"], expected, atol=1e-9)
+
+
+def test_batches_and_formats_change_nothing(files):
+    whole, pieces = files / "whole.parquet", files / "pieces.parquet"
+    run("score", files / "new.parquet", "-m", files / "m.safetensors", "-o", whole)
+    run(
+        "score", files / "new.csv", "-m", files / "m.safetensors", "-o", pieces,
+        "--batch-rows", "7",
+    )  # fmt: skip
+    one, other = pd.read_parquet(whole), pd.read_parquet(pieces)
+    pd.testing.assert_series_equal(one["score"], other["score"])
+    assert one["top_reasons"].tolist() == other["top_reasons"].tolist()
+
+
+def test_rows_are_explained_among_their_neighbors(files):
+    record = json.loads(
+        run(
+            "explain", files / "new.csv", "-m", files / "m.safetensors", "--row", "102", "--json"
+        ).stdout
+    )
+    scored = load(files / "m.safetensors").score_samples(pd.read_csv(files / "new.csv"))
+    assert record["score"] == pytest.approx(scored[102], abs=1e-9)
+    assert record["reasons"][0].startswith("load = 4")
+
+
+def test_other_verbs_read_series(files):
+    model = files / "m.safetensors"
+    told = run("evaluate", files / "labelled.csv", "-m", model, "--label", "label")
+    assert "ROC AUC" in told.output
+    run("reconstruct", files / "new.csv", "-m", model, "-o", files / "again.csv")
+    again = pd.read_csv(files / "again.csv")
+    assert list(again.columns) == ["when", "load"]
+    assert len(again) == 200
+    run("sample", "-m", model, "-n", "2", "-o", files / "drawn.csv")
+    assert pd.read_csv(files / "drawn.csv")["window"].tolist() == [0] * 20 + [1] * 20
+    assert "load    real" in run("inspect", model).output
+    run("cluster", files / "new.csv", "-m", model, "-o", files / "groups.csv", "--clusters", "2")
+    assert len(pd.read_csv(files / "groups.csv")) == 200
+
+
+def test_missing_cells_are_filled_in_a_file(files):
+    holes = pd.read_csv(files / "new.csv")
+    holes.loc[50, "load"] = np.nan
+    holes.to_csv(files / "holes.csv", index=False)
+    run("impute", files / "holes.csv", "-m", files / "m.safetensors", "-o", files / "full.csv")
+    full = pd.read_csv(files / "full.csv")
+    assert abs(full["load"][50] - np.sin(50 / 4.0)) < 1.0
+    assert np.allclose(full["load"].drop(50), holes["load"].drop(50))
+
+
+def test_labelled_rows_are_not_learned_from_and_time_goes_on(files):
+    model = files / "labelled.safetensors"
+    train = rows()
+    train.loc[300:399, "load"], train.loc[300:399, "label"] = 50.0, 1
+    train.to_csv(files / "dirty.csv", index=False)
+    run("fit", files / "dirty.csv", "-o", model, "--label", "label", "--window", "20", *FAST)
+    kind = load(model).model_.codec.point.columns[0].kind
+    assert kind.encoding.high < 10.0
+    assert load(model).model_.codec.names == ("load",)
+
+
+def test_series_of_many_machines(files):
+    both = pd.concat([rows(400, s).assign(machine=m) for s, m in enumerate("ab")])
+    both.drop(columns="label").to_csv(files / "both.csv", index=False)
+    model = files / "both.safetensors"
+    told = run(
+        "fit", files / "both.csv", "-o", model, "--entity", "machine", "--max-steps", "10"
+    ).output
+    assert "one series a value of machine" in told
+    run("score", files / "both.csv", "-m", model, "-o", files / "both.jsonl")
+    assert len((files / "both.jsonl").read_text().splitlines()) == 800
+    run("refit", files / "both.csv", "-m", model, "-o", model, *FAST)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--window", "x"], "--window x is no number of points"),
+        (["--time", "then"], "No column is called 'then'"),
+        (["--score-of", "first"], "score_of must be one of"),
+    ],
+)
+def test_wrong_options_are_said_so(files, args, message):
+    told = run("fit", files / "train.csv", "-o", files / "none.safetensors", *args, code=2)
+    assert message in told.output
+    assert not (files / "none.safetensors").exists()
+
+
+def test_images_have_no_windows(files):
+    np.save(files / "i.npy", np.zeros((30, 4, 4), dtype=np.uint8))
+    told = run("fit", files / "i.npy", "-o", files / "none.safetensors", "--window", "5", code=2)
+    assert "are for series" in told.output
+
+
+def test_a_table_without_the_time_is_refused(files):
+    pd.read_csv(files / "new.csv").drop(columns="when").to_csv(files / "bare.csv", index=False)
+    told = run("score", files / "bare.csv", "-m", files / "m.safetensors", code=2)
+    assert "No column is called 'when'" in told.output
+    told = run("score", files / "i.npy", "-m", files / "m.safetensors", code=2)
+    assert "looks like images" in told.output
