@@ -11,9 +11,11 @@ from improbable.priors import (
     KERNEL_SCALE,
     SMALLEST_SCALE,
     AggregatedPosterior,
+    PartialPrior,
     Prior,
     StandardNormal,
     aggregated_posterior,
+    widened_posterior,
 )
 from improbable.randomness import draw_noise, seed_sequence
 from improbable.scores import draw, elbo, log_marginal
@@ -141,3 +143,23 @@ def test_a_gap_between_groups_is_noticed_by_the_aggregated_prior_only():
     assert aggregated.p_values(middle)[0] < 0.01
     normal = VAEDetector(**settings, prior="normal").fit(rows)
     assert normal.p_values(middle)[0] > 0.05
+
+
+def test_kernels_are_as_wide_as_held_out_rows_ask_for():
+    generator = torch.Generator().manual_seed(0)
+    places = torch.randn(1, 40, 3, dtype=torch.float64, generator=generator) * 10.0
+    thin = torch.full_like(places, 0.01)
+    away = places + 0.3 * torch.randn(1, 40, 3, dtype=torch.float64, generator=generator)
+    learned, held_out = (Independent(Normal(at, thin), 1) for at in (places, away))
+    assert float(widened_posterior(learned, held_out).scale.mean()) == pytest.approx(0.3, abs=0.01)
+    assert float(widened_posterior(learned, learned).scale.mean()) < 0.05
+
+
+def test_a_partial_prior_is_the_prior_apart_from_its_share():
+    share = torch.tensor([0.25, 1.0], dtype=torch.float64)
+    whole, noise = StandardNormal(2), torch.zeros(2, 2, dtype=torch.float64)
+    q = Independent(Normal(torch.ones(1, 2, 2, dtype=torch.float64), 0.5), 1)
+    part = PartialPrior(whole, share)
+    torch.testing.assert_close(part.kl(q), whole.kl(q) * share)
+    torch.testing.assert_close(part.log_prob(noise), whole.log_prob(noise))
+    torch.testing.assert_close(part.sample(0, noise, share), whole.sample(0, noise, share))

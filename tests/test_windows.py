@@ -459,3 +459,76 @@ def test_repeated_times_are_remarked(machines: VAEDetector):
     found = machines.detect(twice)
     assert found["warnings"][10] == "a later row has the same time and takes its place"
     assert found["score"][10] == found["score"][120]
+
+
+# --- missing points, and what counts ------------------------------------------------------------
+
+
+def test_only_the_last_cell_is_absent_where_only_it_counts():
+    values = wave(60)
+    values[[20, 30]] = np.nan
+    rows = WindowCodec(length=5, score_of="last").fit(values).transform(values)
+    assert np.flatnonzero(rows.absent[:, 0]).tolist() == [20, 30]
+
+
+def test_the_first_windows_of_a_run_are_of_use():
+    block = blocks_of(lay_out(None, None, 2000), 8)
+    assert (block[:8] == 0).all()
+
+
+def test_numbers_have_one_scale_a_point():
+    codec = WindowCodec(length=3).fit(wave(60))
+    assert {part.likelihood for part in codec.parts} == {"normal_per_column"}
+    rowwise = WindowCodec(length=3, likelihood="normal").fit(wave(60))
+    assert {part.likelihood for part in rowwise.parts} == {"normal"}
+
+
+def test_the_prior_counts_as_far_as_points_are_there(detector: VAEDetector):
+    model, new = detector.model_, wave(300, seed=4)
+    new[100:118] = np.nan
+    row = model.codec.transform(new).take(np.array([160]))
+    batch = as_batch(row)
+    share = 1.0 - 18 / model.codec.length
+    assert float(batch.observed.mean()) == pytest.approx(share)
+    draws = model.draws(batch)
+    whole = model.prior.kl(model.vae.encode(draws.batch.values, draws.visible))
+    np.testing.assert_allclose(draws.kl.numpy(), share * whole.numpy(), rtol=1e-12)
+
+
+def test_missing_points_are_filled_in_before_the_encoder_looks(detector: VAEDetector):
+    model, new = detector.model_, wave(300, seed=4)
+    new[150] = np.nan
+    batch = as_batch(model.codec.transform(new).take(np.array([120, 155])))
+    draws = model.draws(batch)
+    assert bool((draws.visible == 1.0).all())
+    np.testing.assert_array_equal(draws.batch.values[0], batch.values[0])
+    gone = (batch.observed[1] == 0.0).nonzero().flatten().tolist()
+    assert len(gone) == 1
+    encoded = model.codec.point.transform(wave(300, seed=4)[:, None]).values[150, 0]
+    assert abs(float(draws.batch.values[1, gone[0]]) - encoded) < 0.5
+    assert bool((draws.batch.observed == batch.observed).all())
+
+
+def test_only_missing_cells_are_filled_in():
+    """A zero of a column with many of them has an unobserved part, and is not missing."""
+    values = np.where(wave(400) > 0.0, wave(400), 0.0)
+    fitted = VAEDetector(
+        codec=WindowCodec(length=4, kinds={"x0": "positive"}), random_state=0, max_steps=5
+    ).fit(values)
+    model = fitted.model_
+    assert len(model.codec.point.parts) == 2
+    batch = as_batch(model.codec.transform(values).take(np.arange(50, 60)))
+    assert bool((batch.observed == 0.0).any())
+    draws = model.draws(batch)
+    np.testing.assert_array_equal(draws.batch.values, batch.values)
+    np.testing.assert_array_equal(draws.visible, batch.observed)
+
+
+@pytest.mark.parametrize("score_of", ["all", "last"])
+def test_a_window_of_nothing_scores_as_a_typical_one(score_of: str):
+    codec = WindowCodec(length=10, score_of=score_of)
+    fitted = VAEDetector(codec=codec, random_state=0, max_steps=40).fit(wave(3000))
+    nothing = np.r_[wave(3, 1), np.full(60, np.nan)]
+    found = fitted.score_samples(nothing)[40]
+    low, high = np.quantile(fitted.model_.held_out, [0.3, 0.7])
+    assert low < found < high
