@@ -7,7 +7,16 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from improbable import DataError, Real, SchemaError, VAEDetector, WindowCodec, load, save
+from improbable import (
+    DataError,
+    DataWarning,
+    Real,
+    SchemaError,
+    VAEDetector,
+    WindowCodec,
+    load,
+    save,
+)
 from improbable.data.periods import autocorrelation, dominant_period
 from improbable.data.timeline import blocks_of, lay_out
 from improbable.fitting import split_groups
@@ -532,3 +541,12 @@ def test_a_window_of_nothing_scores_as_a_typical_one(score_of: str):
     found = fitted.score_samples(nothing)[40]
     low, high = np.quantile(fitted.model_.held_out, [0.3, 0.7])
     assert low < found < high
+
+
+@pytest.mark.parametrize(("step", "word"), [(5, "closer together"), (240, "farther apart")])
+def test_another_pace_is_warned_of(machines: VAEDetector, step: int, word: str):
+    frame = frame_of(60)
+    begin = frame["when"].iloc[0]
+    frame["when"] = begin + (frame["when"] - begin) * (step / 60)
+    with pytest.warns(DataWarning, match=f"Rows are {word} in time .* 60 s apart"):
+        machines.score_samples(frame)

@@ -177,7 +177,7 @@ class SequenceCodec:
         if found.n_rows and found.form.unit != self.form.unit:
             ours, theirs = self.form.unit, found.form.unit
             raise DataError(
-                f"The detector was fitted on sequences of {ours}, these are of {theirs}. "
+                f"The sequences are of {theirs}, not of {ours} as at fit. "
                 f"Pass {'lists of tokens' if ours == 'tokens' else 'strings'}."
             )
         return found

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from improbable.data.parts import Bools, Floats
 
 Index = NDArray[np.intp]
-LONGEST_GAP = 128
+LONGEST_GAP, FEWEST_GAPS = 128, 4
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,15 @@ class Timeline:
         lasts = np.append(firsts[1:], len(self.start)) - 1
         found: Index = lasts[np.searchsorted(firsts, self.start)]
         return found
+
+    @property
+    def pace(self) -> str:
+        """How rows lie if not about one a place: "closer together", or "farther apart"."""
+        filled = np.flatnonzero(self.row >= 0)
+        if len(self.slot) > 2 * len(filled):
+            return "closer together"
+        apart = len(filled) >= FEWEST_GAPS and np.median(np.diff(filled)) > 1.0
+        return "farther apart" if apart else ""
 
 
 def lay_out(

@@ -1,5 +1,6 @@
 """Series to windows and back: the codec of time series."""
 
+import warnings
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -17,7 +18,7 @@ from improbable.data.series import Layout, Series, WindowRows, placed
 from improbable.data.table import TableCodec
 from improbable.data.texts import parse_times
 from improbable.data.timeline import Index, Timeline, lay_out
-from improbable.errors import DataError, SchemaError
+from improbable.errors import DataError, DataWarning, SchemaError
 
 LONGEST_PERIOD = 128
 USUAL, USUAL_OF_MANY = 64, 32
@@ -222,16 +223,31 @@ class WindowCodec:
         ------
         DataError, SchemaError
             If columns are missing or of another type.
+
+        Warns
+        -----
+        DataWarning
+            If rows come much faster or slower than in training.
         """
         if isinstance(data, Series):
             return data
         frame = _read(data)
         timeline = self._timeline(frame)
+        self._check_pace(timeline)
         values = self.point.matched(self._values(frame))
         apart = {name: frame.columns[name] for name, _, _ in self.head}
         joined = replace(frame, columns={**apart, **values.columns})
         points = self._points(values, timeline)
         return Series(joined, timeline, int(self.length), np.arange(frame.n_rows), points)
+
+    def _check_pace(self, timeline: Timeline) -> None:
+        if timeline.pace:
+            warnings.warn(
+                f"Rows are {timeline.pace} in time than those of the training series, which were "
+                f"{self.step:g} s apart. Resample them, or fit on rows at this pace.",
+                DataWarning,
+                stacklevel=4,
+            )
 
     def transform(self, data: Any) -> WindowRows:
         """Windows of series, one that ends with each row."""
