@@ -1,22 +1,28 @@
 """Why rows score as they do, whatever they are made of: one function a kind of data."""
 
+from collections.abc import Sequence
 from functools import singledispatch
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from improbable.calibration import p_values
 from improbable.data.frames import Frame
 from improbable.data.images import ImageCodec
 from improbable.data.pictures import Images
 from improbable.data.rows import Rows
+from improbable.data.sequences import SequenceCodec
 from improbable.data.series import Series
 from improbable.data.table import TableCodec
+from improbable.data.tokens import UNKNOWN, UNKNOWN_NAME, Sequences
 from improbable.data.windows import WindowCodec
 from improbable.explanations import Explanation, expected_cells, names_seen
 from improbable.generation import reconstruction
 from improbable.model import Model, as_batch
+from improbable.scores import code_margins
 from improbable.surprise import SurpriseMap
+from improbable.token_surprise import END_NAME, TokenSurprise
 
 
 class Reasons(Protocol):
@@ -63,7 +69,7 @@ def _explain_columns(
     surprise = np.where(rows.missing, 0.0, model.reference.typical - shares)
     rank = np.argsort(np.argsort(-surprise, axis=1, kind="stable"), axis=1)
     expected = expected_cells(model.vae, codec, as_batch(rows), model.noise, rank < n_best)
-    values = found_values(codec, source)
+    values = found_values(codec if isinstance(codec, TableCodec) else codec.point, source)
     seen, n_seen = names_seen(codec, values)
     return Explanation(
         columns=codec.names,
@@ -80,7 +86,7 @@ def _explain_columns(
     )
 
 
-def found_values(codec: TableCodec | WindowCodec, frame: Frame) -> NDArray[np.object_]:
+def found_values(codec: TableCodec, frame: Frame) -> NDArray[np.object_]:
     """Values of the modeled columns as the user wrote them, shape (n, n_columns)."""
     index = np.arange(frame.n_rows)
     out = np.empty((frame.n_rows, len(codec.modeled)), dtype=object)
@@ -105,3 +111,32 @@ def _(codec: ImageCodec, model: Model, source: Images, rows: Rows, *, n_best: in
         p_values=codec.channels_last(p_values.reshape(shape)),
         expected=codec.inverse_transform(decoded, source).to_native(),
     )
+
+
+@explain_rows.register(SequenceCodec)
+def _(
+    codec: SequenceCodec, model: Model, source: Sequences, rows: Rows, *, n_best: int
+) -> TokenSurprise:
+    shares = model.shares(rows)
+    judged = rows.observed | rows.unseen
+    found = model.evaluate(rows, code_margins).reshape(len(rows), 2, codec.event_size)
+    best, codes = found[:, 0], found[:, 1].astype(np.int64)
+    names = _objects([END_NAME, UNKNOWN_NAME, *codec.tokens])
+    known = model.reference.shares[model.reference.shares < 0.0]
+    p = p_values(shares.ravel(), np.sort(known)).reshape(shares.shape)
+    return TokenSurprise(
+        sequences=source.items,
+        shares=shares,
+        surprise=np.where(judged, np.maximum(best - shares, 0.0), 0.0),
+        p_values=np.where(judged, p, np.nan),
+        expected=names[np.where(judged, codes, UNKNOWN)],
+        judged=judged,
+        library=source.library,
+    )
+
+
+def _objects(items: Sequence[Any]) -> NDArray[np.object_]:
+    """Objects side by side, tuples as they are."""
+    out = np.empty(len(items), dtype=object)
+    out[:] = items
+    return out

@@ -18,6 +18,7 @@ from improbable.data.tokens import (
     Form,
     Sequences,
     from_names,
+    kind_of,
     read_sequences,
     to_names,
 )
@@ -104,7 +105,7 @@ class SequenceCodec:
             tokens=tuple(common[: self.max_tokens]),
             n_seen=sum(counts.values()),
             n_rare=len(ranked) - len(common[: self.max_tokens]),
-            form=items.form,
+            form=replace(items.form, kind=kind_of(ranked)),
         )
 
     def _check(self) -> None:
@@ -220,7 +221,8 @@ class SequenceCodec:
         for row, code in enumerate(codes):
             ends = np.flatnonzero(code == END)
             items[row] = tuple(names[code[: ends[0] if len(ends) else len(code)]])
-        return Sequences(items, self.form if carried is None else carried.form)
+        form = self.form if carried is None else replace(carried.form, kind=self.form.kind)
+        return Sequences(items, form)
 
     def fill(self, values: Floats, source: Any) -> Sequences:
         """Refused: sequences have no missing tokens.

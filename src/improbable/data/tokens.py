@@ -32,12 +32,15 @@ class Form:
         Name of the column.
     table : bool
         Whether it came in a table.
+    kind : str, optional
+        Arrow's name for what all tokens of lists are, if they are alike.
     """
 
     library: str = "numpy"
     unit: str = "tokens"
     column: str | None = None
     table: bool = False
+    kind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,8 @@ class Sequences:
         if form.library == "numpy":
             return cells
         name = form.column or "sequence"
-        arrow = pa.table({name: pa.array(cells, pa.string() if joint is not None else None)})
+        token = None if form.kind is None else pa.list_(getattr(pa, form.kind)())
+        arrow = pa.table({name: pa.array(cells, token if joint is None else pa.string())})
         if form.library == "pyarrow":
             return arrow if form.table else arrow[name]
         frame = nw.from_arrow(arrow, backend=cast(Any, form.library))
@@ -186,6 +190,13 @@ def _plain(token: Any) -> Token:
         f"A token is {token!r} of type {type(token).__name__}. "
         "Tokens are text, numbers, truth values, None, or tuples of these."
     )
+
+
+def kind_of(tokens: Sequence[Token]) -> str | None:
+    """Arrow's name for what all tokens are; None if they differ."""
+    kinds = {type(token) for token in tokens}
+    names = {str: "string", bool: "bool_", int: "int64", float: "float64"}
+    return names.get(kinds.pop()) if len(kinds) == 1 else None
 
 
 def to_names(tokens: Iterable[Token]) -> list[Any]:

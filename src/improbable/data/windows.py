@@ -328,14 +328,6 @@ class WindowCodec:
         length = int(self.length)
         return self._last[entries].tolist(), [part * length + length - 1 for part in parts]
 
-    def stored(self, column: Column, raw: RawColumn) -> Values:
-        """Values of a column in the storage its kind takes."""
-        return self.point.stored(column, raw)
-
-    def displayed(self, column: Column, raw: RawColumn, index: Index) -> Values:
-        """Values of a column as a reader wants to see them; None where missing."""
-        return self.point.displayed(column, raw, index)
-
     def to_json(self) -> dict[str, Any]:
         """Fitted codec as plain values."""
         return {
