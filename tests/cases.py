@@ -39,6 +39,12 @@ def _discretized_logistic(raw, x):
     return np.log(st.logistic.cdf(x + half, loc, scale) - st.logistic.cdf(x - half, loc, scale))
 
 
+def _token(raw, x):
+    logits = raw.reshape(len(x), -1)
+    log_p = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    return log_p[np.arange(len(x)), np.rint(x * logits.shape[1]).astype(int)]
+
+
 def _von_mises(raw, x):
     a, b = raw.reshape(-1, 2).T
     angle = np.arctan2(*x.reshape(-1, 2).T[::-1])
@@ -63,9 +69,10 @@ class LikelihoodCase:
     x: tuple[float, ...]
     log_prob: object
     width: int = 1
+    link: tuple[float, float, float] = LINK
 
     def build(self) -> Likelihood:
-        part = Part(self.name, self.width, FLOOR, -5.0, 5.0, LINK)
+        part = Part(self.name, self.width, FLOOR, -5.0, 5.0, self.link)
         return LIKELIHOODS[self.name]([part, part])
 
 
@@ -91,6 +98,7 @@ LIKELIHOOD_CASES = [
     LikelihoodCase("continuous_bernoulli", (0.2, 0.9), _continuous_bernoulli),
     LikelihoodCase("discretized_logistic", (3 / 255, 200 / 255), _discretized_logistic),
     LikelihoodCase("categorical", (0, 1, 0, 0, 0, 1), _one_hot_pmf, width=3),
+    LikelihoodCase("token", (0.75, 0.0), _token, link=(0.0, 4.0, 0.0)),
     LikelihoodCase(
         "von_mises", (np.cos(1.0), np.sin(1.0), np.cos(-3.0), np.sin(-3.0)), _von_mises, width=2
     ),

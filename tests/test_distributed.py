@@ -24,8 +24,8 @@ from improbable.distributed import fit_distributed, fitting, score_dataset, scor
 from improbable.distributed.scoring import NEVER, Judge
 from improbable.errors import CalibrationWarning, DataError, FormatError, SchemaError
 from improbable.fitting import fit_model
+from improbable.judging import Question, decoded_row, extended, judge
 from improbable.settings import check_settings
-from improbable.streaming import Question, decoded_row, extended, judge
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.xdist_group("ray")

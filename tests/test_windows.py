@@ -455,6 +455,13 @@ def test_too_few_rows_are_refused():
         WindowCodec().fit([1.0, 2.0, 3.0])
 
 
+def test_a_series_of_words_is_read_as_words():
+    codec = WindowCodec(length=4).fit(["on", "off", "on", "on"] * 20)
+    assert codec.transform(["on", "off"]).observed[1].sum() == 2
+    with pytest.raises(SchemaError, match="x0"):
+        WindowCodec(length=4).fit(wave(50)).read(["on", "off"] * 5)
+
+
 def test_missing_columns_are_refused(machines: VAEDetector):
     with pytest.raises(SchemaError, match="users"):
         machines.score_samples(frame_of(50).drop(columns="users"))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Real,
     )
     from improbable.data.images import ImageCodec
+    from improbable.data.sequences import SequenceCodec
     from improbable.data.windows import WindowCodec
     from improbable.datasets import load_thyroid
     from improbable.detector import VAEDetector
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from improbable.latent.neighbors import Neighbors
     from improbable.persistence import load, save
     from improbable.portable.scorer import Scorer, load_scorer
+    from improbable.streams.events import Event
+    from improbable.streams.readings import Reading
+    from improbable.streams.stream import Stream, load_stream
 
 __version__ = "0.1.0"
 
@@ -53,6 +57,7 @@ _HOMES = {
         "Real",
     ),
     "improbable.data.images": ("ImageCodec",),
+    "improbable.data.sequences": ("SequenceCodec",),
     "improbable.data.windows": ("WindowCodec",),
     "improbable.datasets": ("load_thyroid",),
     "improbable.detector": ("VAEDetector",),
@@ -67,10 +72,13 @@ _HOMES = {
         "SchemaError",
         "TrainingWarning",
     ),
+    "improbable.streams.events": ("Event",),
     "improbable.latent.index": ("LatentIndex",),
     "improbable.latent.neighbors": ("Neighbors",),
     "improbable.persistence": ("load", "save"),
     "improbable.portable.scorer": ("Scorer", "load_scorer"),
+    "improbable.streams.readings": ("Reading",),
+    "improbable.streams.stream": ("Stream", "load_stream"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -84,6 +92,7 @@ __all__ = [
     "DataError",
     "DataWarning",
     "Datetime",
+    "Event",
     "FormatError",
     "Identifier",
     "ImageCodec",
@@ -93,15 +102,19 @@ __all__ = [
     "Neighbors",
     "NotCalibratedError",
     "Positive",
+    "Reading",
     "Real",
     "SchemaError",
     "Scorer",
+    "SequenceCodec",
+    "Stream",
     "TrainingWarning",
     "VAEDetector",
     "WindowCodec",
     "__version__",
     "load",
     "load_scorer",
+    "load_stream",
     "load_thyroid",
     "save",
 ]

@@ -64,7 +64,7 @@ class VAEDetector(RowVerbs, LatentVerbs, OutlierMixin, BaseEstimator):  # type: 
         p-values take no account of it, so they are valid, and cautious.
     max_steps : int or "auto"
         Optimizer steps at most; training stops early when the held-out ELBO
-        does. "auto" is 80 for tables, 1,000 for images.
+        does. "auto" is 80 for tables, 1,000 for images, 300 for sequences.
     batch_size : int
         Rows a step.
     learning_rate : float

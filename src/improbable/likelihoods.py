@@ -18,6 +18,7 @@ from torch import distributions as td
 from torch.nn.functional import softplus
 
 from improbable import distributions
+from improbable.codes import Token
 from improbable.data.parts import Part
 
 SCALE_CEILING = 3.0
@@ -365,6 +366,7 @@ LIKELIHOODS: dict[str, Builder] = {
     "continuous_bernoulli": lambda parts: ContinuousBernoulli(_floors(parts)),
     "discretized_logistic": lambda parts: DiscretizedLogistic(_floors(parts)),
     "categorical": lambda parts: Categorical(len(parts), parts[0].width),
+    "token": lambda parts: Token(len(parts), int(parts[0].link[1])),
     "von_mises": lambda parts: VonMises(len(parts)),
     "poisson": lambda parts: Poisson(tuple(part.link for part in parts)),
     "negative_binomial": lambda parts: NegativeBinomial(tuple(part.link for part in parts)),

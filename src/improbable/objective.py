@@ -5,7 +5,15 @@ from torch import Tensor
 from improbable.vae import VAE, Batch
 
 
-def elbo(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor, kl_weight: float = 1.0) -> Tensor:
+def elbo(
+    vae: VAE,
+    batch: Batch,
+    visible: Tensor,
+    noise: Tensor,
+    kl_weight: float = 1.0,
+    heard: Tensor | None = None,
+    free_nats: float = 0.0,
+) -> Tensor:
     r"""Evidence lower bound of each row, by one reparameterized draw.
 
     .. math:: \mathbb{E}_{q(z \mid x_v)} \log p(x_o \mid z) - \mathrm{KL}(q(z \mid x_v) \| p(z))
@@ -24,6 +32,10 @@ def elbo(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor, kl_weight: floa
         Standard Normal draws.
     kl_weight : float
         Weight of the KL term; 1 is the bound itself.
+    heard : Tensor of shape (n, n_parts), optional
+        1 where a decoder that looks back may look; everywhere if None.
+    free_nats : float
+        KL divergence that costs no less when it is smaller; 0 is the bound itself.
 
     Returns
     -------
@@ -36,5 +48,6 @@ def elbo(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor, kl_weight: floa
     """
     posterior = vae.encode(batch.values, visible)
     z = posterior.mean + posterior.stddev * noise
-    log_prob = vae.decode(z).log_prob(batch.values, batch.observed)
-    return log_prob - kl_weight * vae.prior.kl(posterior)
+    log_prob = vae.decode(z, batch.values, heard).log_prob(batch.values, batch.observed)
+    kl = vae.prior.kl(posterior)
+    return log_prob - kl_weight * (kl.clamp(min=free_nats) if free_nats else kl)

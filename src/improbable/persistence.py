@@ -19,12 +19,14 @@ from improbable.data.codec import Codec
 from improbable.data.images import ImageCodec
 from improbable.data.parts import Floats
 from improbable.data.schema import kinds_from_json, kinds_to_json
+from improbable.data.sequences import SequenceCodec
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.detector import VAEDetector
 from improbable.errors import FormatError
 from improbable.explanations import Reference
 from improbable.latent.algebra import Direction
+from improbable.lengths import Leveling
 from improbable.model import Model
 from improbable.priors import AggregatedPosterior, Prior
 from improbable.scores import score_named
@@ -32,7 +34,12 @@ from improbable.training import History
 from improbable.vae import VAE, assemble_vae
 
 GOLDEN_ROWS = 8
-CODECS: dict[str, Any] = {"table": TableCodec, "images": ImageCodec, "series": WindowCodec}
+CODECS: dict[str, Any] = {
+    "table": TableCodec,
+    "images": ImageCodec,
+    "series": WindowCodec,
+    "sequences": SequenceCodec,
+}
 
 
 def save(detector: VAEDetector, path: str | os.PathLike[str]) -> None:
@@ -100,10 +107,14 @@ def _header(detector: VAEDetector, model: Model) -> dict[str, Any]:
         "config": _config_to_json(detector.get_params(deep=False)),
         "settings": {**model.settings, "score_function": model.score_function},
         "history": asdict(model.history),
-        "calibration": {"n": len(model.held_out), "apart": model.held_out_apart},
+        "calibration": {"n": len(model.held_out), "apart": model.held_out_apart, **_level(model)},
         "offset": detector.offset_,
         "directions": {name: _plain_direction(d) for name, d in detector.directions_.items()},
     }
+
+
+def _level(model: Model) -> dict[str, Any]:
+    return {} if model.leveling is None else {"leveling": model.leveling.to_json()}
 
 
 def _versions() -> dict[str, str]:
@@ -193,6 +204,7 @@ def _model(header: dict[str, Any], arrays: Arrays) -> Model:
     if noise.shape[1] != settings["latent_dim"] or sizes != (len(codec.names),) * 2:
         raise FormatError("Stored tables do not fit the network. Save the model again.")
     vae = _vae(codec, settings, arrays)
+    level = header["calibration"].get("leveling")
     return Model(
         codec=codec,
         vae=vae,
@@ -205,6 +217,7 @@ def _model(header: dict[str, Any], arrays: Arrays) -> Model:
         held_out_apart=bool(header["calibration"]["apart"]),
         history=history,
         settings=settings,
+        leveling=None if level is None else Leveling.from_json(level),
     )
 
 

@@ -16,6 +16,7 @@ from scipy.stats import chi2
 from torch import Tensor
 from torch.distributions import Independent, LowRankMultivariateNormal, Normal
 
+from improbable.codes import Codes
 from improbable.errors import ImprobableError
 from improbable.joint import JointDistribution
 from improbable.priors import Prior
@@ -64,7 +65,7 @@ class Draws:
     @cached_property
     def decoded(self) -> JointDistribution:
         """p(x given z) of shape (n_members, n_draws, n)."""
-        return self.vae.decode(self.z)
+        return self.vae.decode(self.z, self.batch.values)
 
     @cached_property
     def log_prob_parts(self) -> Tensor:
@@ -341,6 +342,32 @@ def enough_draws(score: Score, draws: Draws) -> int:
         return MOST_DRAWS
     wanted = len(draws.noise) * (error / (SHARE_OF_SPREAD * spread)) ** 2
     return int(2 ** math.ceil(math.log2(min(max(wanted, 2.0), MOST_DRAWS))))
+
+
+def foreseen(draws: Draws) -> Tensor:
+    r"""What the model expects log p(x given z) to be of codes like these, shape (n,), nats.
+
+    .. math:: -\sum_t H\big(p(x_t \mid x_{<t}, z)\big)
+
+    Of parts that are judged given those before them, the difference from it has
+    mean 0 in rows that the model itself makes, however many parts there are.
+    """
+    terms = [distribution.entropy() for distribution in draws.decoded.distributions]
+    found: Tensor = -(torch.cat(terms, dim=-1) * draws.batch.observed).sum(-1).mean(dim=(0, 1))
+    return found
+
+
+def code_margins(draws: Draws) -> Tensor:
+    """Log probability of each part's most probable code, and that code, shape (n, 2, n_parts).
+
+    Of the mean probability over members and draws.
+    """
+    (codes,) = draws.decoded.distributions
+    assert isinstance(codes, Codes)
+    log_prob = codes.logits.log_softmax(-1).flatten(0, 1).logsumexp(0)
+    best = log_prob.max(dim=-1)
+    n_terms = codes.logits.shape[0] * codes.logits.shape[1]
+    return torch.stack([best.values - math.log(n_terms), best.indices.to(best.values)], dim=1)
 
 
 def shares(draws: Draws) -> Tensor:

@@ -9,11 +9,13 @@ from improbable.data.codec import Codec
 from improbable.data.table import TableCodec
 from improbable.errors import ImprobableError
 from improbable.fitting import Settings, as_sizes
+from improbable.schedules import Reliance
 from improbable.scores import score_named
 from improbable.training import TrainConfig
 
-AUTO_STEPS = {"mlp": 80, "conv": 1_000}
+AUTO_STEPS = {"mlp": 80, "conv": 1_000, "gru": 300}
 AUTO_LATENT = 16
+RELIANCE = {"gru": Reliance(warm_up=0.3, unheard=0.15, free_nats=3.0)}
 
 
 def check_settings(params: Mapping[str, Any]) -> Settings:
@@ -72,6 +74,7 @@ def _training(params: Mapping[str, Any], codec: Codec) -> TrainConfig:
         max_steps=AUTO_STEPS[codec.network] if steps == "auto" else int(steps),
         batch_size=int(params["batch_size"]),
         learning_rate=float(params["learning_rate"]),
+        reliance=RELIANCE.get(codec.network, Reliance()),
     )
 
 

@@ -31,7 +31,9 @@ SHRINK = 0.05
 
 @torch.no_grad()
 def linear_start(vae: VAE, rows: Batch) -> None:
-    """Write the probabilistic PCA of `rows` into the linear paths of a fresh VAE."""
+    """Write the probabilistic PCA of `rows` into the linear paths, if any, of a fresh VAE."""
+    if vae.looks_back:
+        return
     encoder, decoder = cast(Network, vae.encoder), cast(Network, vae.decoder)
     x = rows.values[:START_ROWS].clamp(-10.0, 10.0).double().cpu()
     mean = x.mean(dim=0)

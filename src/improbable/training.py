@@ -12,6 +12,7 @@ from torch import Tensor
 
 from improbable.networks import owners, share_storage
 from improbable.objective import elbo
+from improbable.schedules import Reliance, one_cycle
 from improbable.vae import VAE, Batch
 
 ACTIVE_UNIT = 0.01
@@ -56,6 +57,8 @@ class TrainConfig:
         second half of `max_steps`.
     checks : int
         Looks at the held-out rows over `max_steps`.
+    reliance : Reliance
+        What keeps a decoder that looks back from ignoring z.
     """
 
     max_steps: int = 80
@@ -64,6 +67,7 @@ class TrainConfig:
     mask_rate: float = 0.25
     patience: int = 2
     checks: int = 12
+    reliance: Reliance = Reliance()
 
 
 @dataclass(frozen=True, repr=False)
@@ -267,7 +271,10 @@ class _Run:
 
     def take_step(self) -> float:
         batch, visible, noise = next(self.batches)
-        loss = -elbo(self.vae, batch, visible, noise).mean(dim=1).sum()
+        reliance, heard = self.config.reliance, self.draw_heard()
+        weight = reliance.kl_weight(self.step / self.config.max_steps)
+        bound = elbo(self.vae, batch, visible, noise, weight, heard, reliance.free_nats)
+        loss = -bound.mean(dim=1).sum()
         self.optimizer.zero_grad(set_to_none=False)
         loss.backward()  # type: ignore[no-untyped-call]
         value = self.pooled(loss.detach()).item() / self.vae.n_members
@@ -316,6 +323,12 @@ class _Run:
         drawn = torch.rand((*shape, self.vae.n_cells), generator=self.generator, device=device)
         return (drawn >= rate).to(self.rows.values.dtype)[..., self.vae.part_cell]
 
+    def draw_heard(self) -> Tensor | None:
+        """1 where the decoder may look back at a cell; None if everywhere."""
+        size = min(self.config.batch_size, len(self.rows))
+        heard = self.config.reliance.heard(self.rows.values, size, self.generator)
+        return heard if heard is None or self.parallel is None else heard[self.parallel.own(size)]
+
     def roll_back(self) -> bool:
         """Best weights again, at a lower rate; False when that was done too often."""
         self.rollbacks += 1
@@ -361,13 +374,6 @@ class _Run:
             active_units=tuple(active),
             rollbacks=self.rollbacks,
         )
-
-
-def one_cycle(progress: float) -> float:
-    """Share of the peak learning rate: up over the first tenth, then down a cosine to 2 %."""
-    if progress < 0.1:
-        return 0.1 + 9.0 * progress
-    return 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * (progress - 0.1) / 0.9))
 
 
 @torch.no_grad()

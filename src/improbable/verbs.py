@@ -16,6 +16,8 @@ from improbable.latent.gaussians import Posterior
 from improbable.latent.index import LatentIndex
 from improbable.model import Model
 from improbable.scores import SCORES
+from improbable.streams.readings import Rule
+from improbable.streams.stream import Stream
 
 
 class RowVerbs:
@@ -62,6 +64,30 @@ class RowVerbs:
         p = model.p_values(model.decision_scores(model.codec.transform(model.codec.read(X))))
         levels, counts = np.unique(p, return_counts=True)
         return drift(levels, counts, len(model.held_out))
+
+    def stream(
+        self,
+        alpha: float = results.AUTO_ALPHA,
+        *,
+        adapt: bool = True,
+        depth: int = 200,
+        join: int = 5,
+    ) -> Stream:
+        """Stream that judges points as they come, one or a few at a time.
+
+        Parameters
+        ----------
+        alpha : float
+            False-alarm rate.
+        adapt : bool
+            Whether the threshold follows slow drift; otherwise points with a
+            p-value at or below `alpha` are flagged.
+        depth : int
+            Latest scores whose mean an adapting threshold is relative to; 0 for none.
+        join : int
+            Points without alarm that still belong to one event.
+        """
+        return Stream(self._fitted(), Rule(alpha, adapt, depth, join))
 
     def explain(self, X: Any) -> Any:
         """Each column's share of `expected_log_prob`, how unusual it is, and what was expected.

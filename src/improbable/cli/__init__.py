@@ -17,6 +17,7 @@ from improbable.cli import (
     commands_plot,
     commands_reasons,
     commands_rows,
+    commands_stream,
 )
 from improbable.cli.console import errors_as_lines
 
@@ -34,6 +35,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     commands_model.fit: "fit normal.csv -o model.safetensors",
     commands_model.refit: "refit more.csv -m model.safetensors -o newer.safetensors",
     commands_rows.score: "score new.parquet -m model.safetensors -o scored.parquet --alpha 0.01",
+    commands_stream.watch: "watch points.jsonl -m model.safetensors --state state.safetensors",
     commands_reasons.explain: "explain new.csv -m model.safetensors --row 17",
     commands_rows.reconstruct: "reconstruct new.csv -m model.safetensors -o decoded.csv",
     commands_rows.impute: "impute holes.csv -m model.safetensors -o filled.csv",

@@ -42,9 +42,11 @@ from improbable.cli.options import (
     ScoreFunction,
     ScoreOf,
     Seed,
+    SequenceColumn,
     Size,
     Time,
     Tune,
+    Unit,
     ValidationFraction,
     Window,
 )
@@ -86,6 +88,8 @@ def fit(
     time: Time = None,
     entity: Entity = None,
     score_of: ScoreOf = None,
+    sequence: SequenceColumn = None,
+    unit: Unit = None,
     max_rows: MaxRows = None,
     members: Members = None,
     draws: Draws = None,
@@ -106,15 +110,14 @@ def fit(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Learn what normal rows, series or images look like.
+    """Learn what normal rows, series, sequences or images look like.
 
     INPUT is read, column kinds are inferred, and one model file is written. Rows are judged
     one by one, or with --window, --time, --entity or --score-of as points of series, each
-    among its neighbors in time. What is not said defaults to what VAEDetector does.
+    among its neighbors in time, or with --sequence as sequences of tokens. What is not said
+    defaults to what VAEDetector does.
     """
-    from improbable.cli.modeling import fit_file
-
-    _fit(context.params, fit_file)
+    _fit(context.params)
 
 
 def refit(
@@ -146,15 +149,15 @@ def refit(
     _fit({**dict.fromkeys(ARGUMENTS), **context.params}, partial(refit_file, model))
 
 
-def _fit(options: dict[str, Any], learn: Callable[..., dict[str, Any]]) -> None:
+def _fit(options: dict[str, Any], learn: Callable[..., dict[str, Any]] | None = None) -> None:
     from improbable.cli.inputs import InputFile
-    from improbable.cli.modeling import fit_lines
+    from improbable.cli.modeling import fit_file, fit_lines
     from improbable.cli.training_data import Choice
 
     source = InputFile(*(options[name] for name in ("input", "format", "array", "labels")))
     given: dict[str, Any] = {f.name: options.get(f.name) or f.default for f in fields(Choice)}
     choice = Choice(**given)
-    record = learn(source, choice, options["output"], _detector_params(options))
+    record = (learn or fit_file)(source, choice, options["output"], _detector_params(options))
     if options["json"] or not options["quiet"]:
         print_either(record, fit_lines(record), json=options["json"])
 

@@ -63,8 +63,8 @@ def score(
     from improbable.cli.engines import check_engine, open_engine
     from improbable.cli.inputs import InputFile, open_feed
     from improbable.cli.scoring import Scoring
+    from improbable.judging import Question
     from improbable.persistence import load
-    from improbable.streaming import Question
 
     question = Question(alpha, fdr, tail)
     question.check()

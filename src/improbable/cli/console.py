@@ -21,6 +21,8 @@ _OPTIONS = {
     r"columns=\{'(.+?)': '?([^'}]+)'?\}": r"--kind \1=\2",
     r"calibration_fraction": "--calibration-fraction",
     r"device='auto'": "--device auto",
+    r"adapt=False": "--no-adapt",
+    r'WindowCodec\(score_of="last"\)': "--score-of last",
     r"ImageCodec\(size=\(height, width\)\)": "--size HEIGHTxWIDTH",
     r"(likelihood|metric|recall)='?([\w.]+)'?": r"--\1 \2",
     r"a Posterior as query": "rows as INPUT",

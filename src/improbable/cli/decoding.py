@@ -15,6 +15,7 @@ from improbable.cli.outputs import open_rows, write_whole
 from improbable.cli.places import Places, identifiers
 from improbable.data.codec import Codec
 from improbable.data.parts import Floats
+from improbable.data.sequences import SequenceCodec
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.detector import VAEDetector
@@ -32,6 +33,8 @@ def in_arrow(detector: VAEDetector) -> VAEDetector:
         codec = replace(codec, point=replace(codec.point, library="pyarrow"))
     elif isinstance(codec, TableCodec):
         codec = replace(codec, library="pyarrow")
+    elif isinstance(codec, SequenceCodec):
+        codec = replace(codec, form=replace(codec.form, library="pyarrow", table=True))
     found = copy(detector)
     found.model_ = replace(model, codec=codec)
     return found

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from improbable import results
 from improbable.cli.scoring import Engine
 from improbable.errors import ImprobableError
+from improbable.judging import Question
 from improbable.model import Model
-from improbable.streaming import Question
 
 ENGINES = ("local", "ray")
 

@@ -24,9 +24,12 @@ from improbable.errors import DataError
 from improbable.explanations import Explanation
 from improbable.model import Model
 from improbable.surprise import SurpriseMap
+from improbable.token_surprise import TokenSurprise
 
 MAPS = ("images", "shares", "surprise", "p_values", "expected")
 HEAD = ("column", "value", "expected", "interval", "share", "p-value")
+TOKEN_HEAD = ("position", "token", "expected", "share", "p-value")
+Found = Explanation | SurpriseMap | TokenSurprise
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Explained:
     ----------
     model : Model
     picked : Picked
-    found : Explanation or SurpriseMap
+    found : Explanation, SurpriseMap or TokenSurprise
         Its first rows are those picked.
     scores : ndarray
         Nats.
@@ -93,7 +96,7 @@ class Explained:
 
     model: Model
     picked: Picked
-    found: Explanation | SurpriseMap
+    found: Found
     scores: Floats
 
     @cached_property
@@ -120,6 +123,8 @@ class Explained:
         if isinstance(self.found, SurpriseMap):
             regions = self.found.regions(row)
             return {"regions": [{"place": place, "surprise": nats} for nats, place in regions]}
+        if isinstance(self.found, TokenSurprise):
+            return {"tokens": _tokens(self.found, row)}
         found = self.found
         return {"columns": [_cell(self.model, found, row, i) for i in found.ranking(row)]}
 
@@ -155,6 +160,21 @@ def explained(model: Model, feed: Feed, picked: Picked) -> Explained:
     source = feed.frame(picked.rows, picked.places)
     scores = model.decision_scores(model.codec.transform(source))
     return Explained(model, picked, results.explain(model, source), scores)
+
+
+def _tokens(found: TokenSurprise, row: int) -> list[dict[str, Any]]:
+    """Tokens of a sequence as plain values, the most surprising first."""
+    return [
+        {
+            "position": place + 1,
+            "token": found.token(row, place),
+            "expected": str(found.expected[row, place]),
+            "share": float(found.shares[row, place]),
+            "p_value": float(found.p_values[row, place]),
+            "surprise": float(found.surprise[row, place]),
+        }
+        for place in found.ranking(row)
+    ]
 
 
 def _cell(model: Model, found: Explanation, row: int, i: int) -> dict[str, Any]:
@@ -197,6 +217,9 @@ def explanation_lines(record: dict[str, Any], most: int) -> list[str]:
     if "regions" in record:
         shown = [(r["place"], f"{r['surprise']:.2f}") for r in record["regions"][:most]]
         return [head, *aligned([("region", "surprise"), *shown], numbers=(1,))]
+    if "tokens" in record:
+        tokens = [_token_line(token) for token in record["tokens"][:most]]
+        return [head, *aligned([TOKEN_HEAD, *tokens], numbers=(0, 3, 4))]
     columns = record["columns"][:most]
     lines = [head, *aligned([HEAD, *map(_line, columns)], numbers=(1, 2, 4, 5))]
     left = len(record["columns"]) - len(columns)
@@ -213,6 +236,11 @@ def _line(cell: dict[str, Any]) -> tuple[str, ...]:
         f"{cell['share']:.2f}",
         number(cell["p_value"]),
     )
+
+
+def _token_line(token: dict[str, Any]) -> tuple[str, ...]:
+    share, p_value = f"{token['share']:.2f}", number(token["p_value"])
+    return str(token["position"]), token["token"], token["expected"], share, p_value
 
 
 def _text(value: str | float | None) -> str:

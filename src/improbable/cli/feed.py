@@ -1,6 +1,6 @@
 """Record batches of a table, each beside the frame that a model reads in it.
 
-Each frame ends in one row more, decoded from the model itself: see `improbable.streaming`.
+Each frame ends in one row more, decoded from the model itself: see `improbable.judging`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from improbable.data.files import NULL_WORDS, Reader, format_of, read_batches
 from improbable.data.frames import Frame
 from improbable.data.schema import Column
 from improbable.data.table import TableCodec
-from improbable.streaming import decoded_row, extended, observable, unobserved
+from improbable.judging import decoded_row, extended, observable, unobserved
 
 TEXT_FORMATS = ("csv", "tsv")
 _NUMBERS = (pa.float64(),)

@@ -21,8 +21,8 @@ from improbable.data.frames import Frame, RawColumn
 from improbable.data.table import TableCodec
 from improbable.detector import VAEDetector
 from improbable.errors import DataError
+from improbable.judging import is_missing
 from improbable.model import Model
-from improbable.streaming import is_missing
 
 Moved = Callable[[int], None]
 
@@ -88,7 +88,7 @@ def sample_file(
     """Write new items, perhaps with some columns held at a value."""
     codec = detector.model_.codec
     if given and not isinstance(codec, TableCodec):
-        raise DataError("--given holds columns of a table, and the model learned from images.")
+        raise DataError("--given holds columns of a table, and the model is not one of tables.")
     held = parsing.given(given, codec.names)
     _check_held(held, codec)
     found = detector.sample(n, prior=prior, given=held or None, random_state=random_state)

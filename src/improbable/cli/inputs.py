@@ -10,10 +10,12 @@ import pyarrow as pa
 from improbable.cli.album import ARRAYS, ImageFeed, holds_images, open_album
 from improbable.cli.feed import open_table
 from improbable.cli.options import DEFAULT_BATCH_ROWS
+from improbable.cli.sequences import open_sequences
 from improbable.cli.series import open_series
 from improbable.data.codec import Codec
 from improbable.data.images import ImageCodec
 from improbable.data.pictures import EXTENSIONS
+from improbable.data.sequences import SequenceCodec
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.errors import DataError
@@ -153,6 +155,10 @@ def open_feed(input: InputFile, codec: Codec, *, without: str | None = None) -> 
             batch_rows=input.batch_rows,
             without=without,
         )
+    if isinstance(codec, SequenceCodec):
+        input.check_table()
+        _refuse_images(input.path)
+        return open_sequences(input.path, codec, format=input.format, batch_rows=input.batch_rows)
     if not isinstance(codec, ImageCodec):
         raise DataError(f"The command line does not read what {type(codec).__name__} does yet.")
     if os.path.exists(input.path) and not input.is_images or input.path == "-":

@@ -14,7 +14,9 @@ from improbable.data.codec import Codec
 from improbable.data.columns import Identifier
 from improbable.data.kinds import kind_name
 from improbable.data.pictures import Images
+from improbable.data.sequences import SequenceCodec
 from improbable.data.table import TableCodec
+from improbable.data.tokens import Sequences
 from improbable.data.windows import WindowCodec
 
 
@@ -52,7 +54,7 @@ def _record(detector: Any, data: Any, n_rows: int, output: str, started: float) 
     model, history = detector.model_, detector.history_
     return {
         "model": output,
-        "rows": data.n_rows if isinstance(data, Images) else data.num_rows,
+        "rows": data.n_rows if isinstance(data, Images | Sequences) else data.num_rows,
         "rows_in_input": n_rows,
         **_described(model.codec),
         "held_out_rows": len(model.held_out),
@@ -104,13 +106,17 @@ def _described(codec: Codec) -> dict[str, Any]:
         about = {"window": codec.length, "step": codec.step, "score_of": codec.score_of}
         return {**_described(codec.point), **about, "time": codec.time, "entity": codec.entity}
     schema = codec.to_json()
+    if isinstance(codec, SequenceCodec):
+        return {name: schema[name] for name in ("max_length", "form", "n_seen", "n_rare")} | {
+            "n_tokens": len(codec.tokens)
+        }
     return {"shape": schema["shape"], "likelihood": schema["likelihood"]}
 
 
 def fit_lines(record: dict[str, Any]) -> list[str]:
     """A fit as a person reads it."""
     facts = [
-        *(_table_facts(record) if "columns" in record else _image_facts(record)),
+        *_data_facts(record),
         ("held out", f"{counted(record['held_out_rows'], 'row')}, p-values {_down_to(record)}"),
         ("training", f"{record['message']} ({counted(record['steps'], 'step')})"),
         *_outlier_facts(record),
@@ -119,6 +125,21 @@ def fit_lines(record: dict[str, Any]) -> list[str]:
         ("saved to", record["model"]),
     ]
     return [f"{name:<11}{value}" for name, value in facts]
+
+
+def _data_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
+    if "n_tokens" in record:
+        return [("sequences", f"{record['rows']:,}{_drawn(record)}"), *_token_facts(record)]
+    return _table_facts(record) if "columns" in record else _image_facts(record)
+
+
+def _token_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
+    tokens = f"{record['n_tokens']:,} different of {record['n_seen']:,} in all"
+    rare = f", {record['n_rare']:,} more too rare" if record["n_rare"] else ""
+    return [
+        ("tokens", f"{tokens}{rare}; {record['form']['unit']} of {record['form']['column']}"),
+        ("longest", f"{counted(record['max_length'], 'token')} judged of each"),
+    ]
 
 
 def _outlier_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
@@ -200,7 +221,7 @@ def inspection_lines(header: dict[str, Any]) -> list[str]:
     rows = (
         f"{counted(schema['n_rows'], 'row')} from {schema['library']}"
         if is_table
-        else _pixels(schema)
+        else _items(schema)
     )
     facts = [
         ("format", str(header["format"])),
@@ -215,6 +236,13 @@ def inspection_lines(header: dict[str, Any]) -> list[str]:
     columns = [("column", "kind", "type"), *map(_column_line, schema.get("columns", []))]
     lines = [f"{name:<12}{value}" for name, value in facts]
     return [*lines, "", *aligned(columns)] if is_table else lines
+
+
+def _items(schema: dict[str, Any]) -> str:
+    if schema["data"] == "sequences":
+        facts = _token_facts({**schema, "n_tokens": len(schema["tokens"])})
+        return "sequences, " + ", ".join(fact for _, fact in facts)
+    return _pixels(schema)
 
 
 def _pixels(schema: dict[str, Any]) -> str:

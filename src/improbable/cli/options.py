@@ -302,6 +302,23 @@ ScoreOf = Annotated[
         help="Series: judge a row by all windows that hold it, or by those before it alone.",
     ),
 ]
+SequenceColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--sequence",
+        metavar="COLUMN",
+        help="Sequences: the column that holds them, as strings or lists of tokens.",
+    ),
+]
+Unit = Annotated[
+    str | None,
+    typer.Option(
+        "--unit",
+        metavar="NAME",
+        help="Sequences: strings are cut into characters or words, or hold lists of tokens in "
+        "JSON; characters if absent.",
+    ),
+]
 Tune = Annotated[
     int | None,
     typer.Option(

@@ -16,8 +16,7 @@ from improbable.cli.inputs import Feed
 from improbable.cli.labels import check_new_columns
 from improbable.cli.retyping import Retyping
 from improbable.data.files import Spill, format_of, open_writer, spill
-from improbable.model import Model
-from improbable.streaming import (
+from improbable.judging import (
     RESULT,
     Decision,
     Judged,
@@ -28,6 +27,7 @@ from improbable.streaming import (
     result_schema,
     with_evidence,
 )
+from improbable.model import Model
 
 Moved = Callable[[int], None]
 Engine = Callable[[Feed], Judged]

@@ -10,7 +10,7 @@ from improbable.cli.labels import check_column
 from improbable.data.files import format_of, read_batches
 from improbable.data.series import Series
 from improbable.data.windows import WindowCodec
-from improbable.streaming import observable, unobserved
+from improbable.judging import observable, unobserved
 
 
 class SeriesFeed:

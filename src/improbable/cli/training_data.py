@@ -13,6 +13,7 @@ from improbable.cli import parsing
 from improbable.cli.album import open_album
 from improbable.cli.inputs import InputFile
 from improbable.cli.labels import KNOWN, Labels, check_column, listed
+from improbable.cli.sequences import column_of, sequences_in
 from improbable.data.codec import Codec
 from improbable.data.columns import Cyclic
 from improbable.data.files import read_table
@@ -21,6 +22,8 @@ from improbable.data.kinds import COLUMNS
 from improbable.data.parts import Bools
 from improbable.data.pictures import Images
 from improbable.data.sampling import Keep, read_sample
+from improbable.data.sequences import SequenceCodec
+from improbable.data.tokens import Sequences
 from improbable.data.windows import WindowCodec
 from improbable.errors import DataError
 
@@ -45,6 +48,8 @@ class Choice:
         last ones.
     window, time, entity, score_of : str, optional
         What makes rows points of series; see `improbable.data.windows.WindowCodec`.
+    sequence, unit : str, optional
+        Column of sequences, and what its strings are cut into.
     """
 
     label: str | None = None
@@ -58,6 +63,8 @@ class Choice:
     time: str | None = None
     entity: str | None = None
     score_of: str | None = None
+    sequence: str | None = None
+    unit: str | None = None
 
     @property
     def series(self) -> dict[str, Any]:
@@ -97,12 +104,16 @@ def read_training(input: InputFile, choice: Choice, params: Params) -> tuple[Any
     """What to fit on, the arguments of the detector that suit it, and how many rows there are."""
     if not input.is_images:
         input.check_table(choice.size, choice.contrast)
+        if choice.sequence is not None or choice.unit is not None:
+            return _sequences_to_learn(input, choice, params)
         if choice.series:
             return _series_to_learn(input, choice, params)
         params = {**params, "columns": parse_kinds(choice.kind) or None}
         table, n_seen = _rows(input, choice, int(params["random_state"]))
         return table, params, n_seen
     input.check_images(choice.kind, choice.drop, choice.series)
+    if choice.sequence is not None or choice.unit is not None:
+        raise DataError("--sequence and --unit are for tables. Leave them out.")
     sides = None if choice.size is None else parsing.size(choice.size)
     codec = ImageCodec(params.get("likelihood", "auto"), sides, choice.contrast or "kept")
     others = {name: value for name, value in params.items() if name != "likelihood"}
@@ -118,6 +129,8 @@ def read_more(input: InputFile, choice: Choice, codec: Codec, seed: int) -> tupl
     input.check_table()
     if isinstance(codec, WindowCodec):
         return _points(input, choice)
+    if isinstance(codec, SequenceCodec):
+        return _sequences(input, choice, column_of(codec), codec.form.unit, seed)
     return _rows(input, choice, seed)
 
 
@@ -133,6 +146,31 @@ def _series_to_learn(
         **choice.series,
     )
     return table, {**others, "codec": codec}, n_rows
+
+
+def _sequences_to_learn(
+    input: InputFile, choice: Choice, params: Params
+) -> tuple[Sequences, Params, int]:
+    """Sequences, the detector's arguments with their codec, and how many rows there are."""
+    if choice.sequence is None:
+        raise DataError("--unit says what strings are cut into. Name their column: --sequence.")
+    if choice.series or choice.kind or "likelihood" in params:
+        raise DataError(
+            "--sequence goes with neither columns nor series. Leave out --kind, --likelihood, "
+            "--window, --time, --entity and --score-of."
+        )
+    unit, seed = choice.unit or "auto", int(params["random_state"])
+    found, n_rows = _sequences(input, choice, choice.sequence, unit, seed)
+    return found, {**params, "codec": SequenceCodec(unit)}, n_rows
+
+
+def _sequences(
+    input: InputFile, choice: Choice, name: str, unit: str, seed: int
+) -> tuple[Sequences, int]:
+    """Sequences of one column, the normal ones where there are labels."""
+    table, n_seen = _rows(input, choice, seed)
+    check_column(name, table.column_names, "--sequence")
+    return sequences_in(table[name], name, unit), n_seen
 
 
 def _points(input: InputFile, choice: Choice) -> tuple[pa.Table, int]:

@@ -368,7 +368,7 @@ def _read(data: Any) -> Frame:
         return read_frame(data.to_frame())
     flat = np.ndim(data) == 1 if isinstance(data, np.ndarray | list | tuple) else False
     if flat and not (len(data) and isinstance(data[0], dict)):
-        return read_frame(np.asarray(data, dtype=np.float64)[:, None])
+        return read_frame([[value] for value in data])
     return read_frame(data)
 
 

@@ -16,10 +16,7 @@ from improbable.data.codec import Source
 from improbable.data.table import TableCodec
 from improbable.distributed.cluster import RETRIES, checked_workers, errors_of_workers, ray_module
 from improbable.errors import DataError, FormatError
-from improbable.model import Model
-from improbable.persistence import load
-from improbable.results import AUTO_ALPHA, Detection
-from improbable.streaming import (
+from improbable.judging import (
     RESULT,
     Decision,
     Judged,
@@ -34,6 +31,9 @@ from improbable.streaming import (
     unobserved,
     with_evidence,
 )
+from improbable.model import Model
+from improbable.persistence import load
+from improbable.results import AUTO_ALPHA, Detection
 
 if TYPE_CHECKING:
     from ray.data import Dataset

@@ -7,6 +7,7 @@ torch, as far as scoring by likelihoods needs it.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
@@ -272,4 +273,5 @@ SCORES: dict[str, Callable[[Draws], Floats]] = {
 
 
 def _split(flat: NDArray[Any], sizes: Sequence[int]) -> list[NDArray[Any]]:
-    return np.split(flat, np.cumsum(sizes)[:-1], axis=-1)
+    ends = list(accumulate(sizes))
+    return [flat[..., end - size : end] for end, size in zip(ends, sizes, strict=True)]

@@ -1,0 +1,1 @@
+"""Points judged as they come: windows kept, alarms joined, thresholds that follow drift."""
