@@ -557,3 +557,25 @@ def test_another_pace_is_warned_of(machines: VAEDetector, step: int, word: str):
     frame["when"] = begin + (frame["when"] - begin) * (step / 60)
     with pytest.warns(DataWarning, match=f"Rows are {word} in time .* 60 s apart"):
         machines.score_samples(frame)
+
+
+def test_short_gaps_are_closed_to_learn_from():
+    """On the line between neighbors, or as before; long gaps and other series stay apart."""
+    n = 60
+    frame = pd.DataFrame({"who": ["a"] * 30 + ["b"] * 30, "v": np.arange(n) * 1.0, "mode": "on"})
+    frame.loc[[20, 40], "mode"] = "off"
+    holes = frame.copy()
+    holes.loc[[5, 6, 7, 21, 29, 30], ["v", "mode"]] = None
+    holes.loc[40:55, "v"] = None
+    codec = WindowCodec(length=2, entity="who", time=None, kinds={"v": "real"}).fit(frame)
+    rows = codec.transform(holes)
+    closed, whole = rows.bridged().points, codec.transform(frame).points
+    seen = [5, 6, 7, 21]
+    number = [i for i, part in enumerate(codec.point.parts) if part.likelihood != "bernoulli"]
+    assert closed.observed[seen].all()
+    np.testing.assert_allclose(closed.values[5:8], whole.values[5:8], atol=1e-12)
+    word = 1 - number[0]
+    np.testing.assert_array_equal(closed.values[21, word], whole.values[20, word])
+    assert not closed.observed[[29, 30]].any()
+    assert not closed.observed[40:56, number[0]].any()
+    assert not rows.points.observed[5].any()

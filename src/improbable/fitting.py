@@ -215,8 +215,8 @@ def _learn(
     """Train the networks, fresh or known ones, and calibrate."""
     _, for_weights, for_batches, for_noise = _seeds(settings)
     most_seen = settings.train.max_steps * settings.train.batch_size
-    train = codec.transform(source.take(split.train[:most_seen]))
-    validation = codec.transform(source.take(split.validation))
+    train = codec.transform(source.take(split.train[:most_seen])).bridged()
+    validation = codec.transform(source.take(split.validation)).bridged()
     if known is None:
         vae = _build(codec, settings, randomness.torch_generator(for_weights))
         linear_start(vae, _to(train.take(slice(START_ROWS)), "cpu"))

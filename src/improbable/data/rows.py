@@ -54,6 +54,10 @@ class Rows(Protocol):
         """Rows at the given positions."""
         ...
 
+    def bridged(self) -> "Rows":
+        """Rows to learn from, with short gaps closed if rows lie in time."""
+        ...
+
     def widened(self) -> "Rows":
         """All rows whose values `pooled` asks for."""
         ...
@@ -85,6 +89,10 @@ class DenseRows:
     def take(self, index: NDArray[np.intp] | slice) -> Self:
         """Rows at the given positions."""
         return type(self)(*(getattr(self, f.name)[index] for f in fields(self)))
+
+    def bridged(self) -> Self:
+        """The rows themselves: none follows another."""
+        return self
 
     def widened(self) -> Self:
         """The rows themselves."""

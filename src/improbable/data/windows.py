@@ -162,7 +162,7 @@ class WindowCodec:
     @cached_property
     def layout(self) -> Layout:
         """Order of a window's entries."""
-        return Layout(int(self.length), self.point.parts)
+        return Layout(int(self.length), self.point.parts, self.point.part_columns)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
