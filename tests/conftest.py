@@ -1,4 +1,6 @@
 import os
+import signal
+import threading
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -10,6 +12,7 @@ import torch
 from improbable import Cyclic, VAEDetector
 
 torch.set_num_threads(1)
+MOST_SECONDS_ON_A_CLUSTER = 300
 SMALL = {"max_steps": 60, "hidden": (32, 32), "n_members": 2, "random_state": 0}
 
 
@@ -36,6 +39,24 @@ def mixed_table(n, seed=0):
     frame.loc[rng.random(n) < 0.1, "income"] = np.nan
     frame.loc[rng.random(n) < 0.1, "city"] = None
     return frame
+
+
+@pytest.fixture(autouse=True)
+def bounded(request):
+    """An error instead of a wait without end, where a test waits for other processes."""
+    marker = request.node.get_closest_marker("xdist_group")
+    if marker is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def give_up(*_):
+        raise TimeoutError(f"No end after {MOST_SECONDS_ON_A_CLUSTER} seconds.")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, MOST_SECONDS_ON_A_CLUSTER)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0.0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,13 @@ def blocks(path, language):
 
 
 def with_code(language):
-    return [path for path in DOCUMENTS if blocks(path, language)]
+    return [marked(path) for path in DOCUMENTS if blocks(path, language)]
+
+
+def marked(path):
+    """A document as a parameter; those that start a cluster run beside no other that does."""
+    marks = [pytest.mark.xdist_group("ray")] if path.name == "distributed.md" else []
+    return pytest.param(path, marks=marks, id=name_of(path))
 
 
 def commands(path):
@@ -64,7 +70,7 @@ def tables():
 
 
 @pytest.mark.usefixtures("tables")
-@pytest.mark.parametrize("path", with_code("python"), ids=name_of)
+@pytest.mark.parametrize("path", with_code("python"))
 def test_python_of_a_document_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module = type(sys)("document")
@@ -92,7 +98,7 @@ def run_command(line, monkeypatch):
     assert not status, line
 
 
-@pytest.mark.parametrize("path", [p for p in DOCUMENTS if commands(p)], ids=name_of)
+@pytest.mark.parametrize("path", [marked(p) for p in DOCUMENTS if commands(p)])
 def test_commands_of_a_document_run(path, tmp_path, monkeypatch):
     if not hasattr(importlib.import_module("improbable.cli"), "main"):
         pytest.skip("the command line is not there yet")

@@ -19,7 +19,7 @@ from improbable.model import as_batch
 from improbable.networks import initialize
 from improbable.recurrent import MemberGRU, Packed
 from improbable.schedules import Reliance
-from improbable.scores import SCORES
+from improbable.scores import SCORES, draw, foreseen
 from improbable.settings import check_settings
 from improbable.vae import assemble_vae
 
@@ -237,16 +237,16 @@ def test_teacher_forcing_is_what_token_by_token_gives(untrained):
     z = torch.randn(2, 3, len(batch), 3, generator=torch.Generator().manual_seed(1)).double()
     whole = vae.decode(z, batch.values).log_prob_blocks(batch.values) * batch.observed
     decoder, codes = vae.decoder, (batch.values * codec.n_codes).round().long()
-    for draw in range(3):
+    for i in range(3):
         state = torch.zeros(2, len(batch), decoder.reader.units).double()
         code = torch.full((len(batch),), codec.n_codes)
         for place in range(codec.event_size):
             state = decoder.reader.step(code.expand(2, -1), state)
             rows = torch.arange(len(batch))
-            logits = decoder._logits(state, z[:, draw : draw + 1], rows)[:, 0]
+            logits = decoder._logits(state, z[:, i : i + 1], rows)[:, 0]
             code = codes[:, place]
             found = Codes(logits).log_prob(code.double()) * batch.observed[:, place]
-            torch.testing.assert_close(found, whole[:, draw, :, place])
+            torch.testing.assert_close(found, whole[:, i, :, place])
 
 
 def test_no_token_looks_ahead(untrained):
@@ -461,3 +461,20 @@ def test_tuning_works(walks):
     options = {"max_steps": 40, "n_members": 1, "tune": True, "budget": 1, "random_state": 0}
     detector = VAEDetector(codec=SequenceCodec(), **options).fit(walks[0][:130])
     assert len(detector.tuning_.trials) >= 1
+
+
+def test_what_the_model_expects_is_its_entropy(untrained):
+    codec, vae, batch = untrained
+    draws = draw(vae, batch, torch.zeros(1, 3).double())
+    log_prob = draws.decoded.distributions[0].logits.log_softmax(-1)
+    entropy = -(log_prob.exp() * log_prob).sum(-1) * batch.observed
+    torch.testing.assert_close(foreseen(draws), -entropy.sum(-1).mean(dim=(0, 1)))
+
+
+def test_decision_scores_leave_out_what_the_model_expects(detector, walks):
+    model, new = detector.model_, walks[1][:20]
+    rows = model.codec.transform(new)
+    lost = model.evaluate(rows, foreseen)
+    assert (lost < 0.0).all()
+    level = model.leveling(model.score(rows, "elbo") - lost, model.sizes(rows))
+    np.testing.assert_allclose(detector.score_samples(new), level, rtol=0, atol=1e-8)
