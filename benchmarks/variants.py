@@ -120,7 +120,17 @@ def no_start(vae: VAE, rows: Batch) -> None:
     """Leave a fresh VAE at its random weights."""
 
 
-def beta_nll(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor, beta: float = 0.5) -> Tensor:
+def weighted_elbo(
+    vae: VAE, batch: Batch, visible: Tensor, noise: Tensor, *rest: Any, factor: float
+) -> Tensor:
+    """Evidence lower bound with `factor` times the weight of its KL term."""
+    weight, *others = rest or (1.0,)
+    return elbo(vae, batch, visible, noise, factor * weight, *others)
+
+
+def beta_nll(
+    vae: VAE, batch: Batch, visible: Tensor, noise: Tensor, *_: Any, beta: float = 0.5
+) -> Tensor:
     """Weigh each Normal number's log prob by its variance to the power `beta`, held constant.
 
     Seitzer et al., "On the Pitfalls of Heteroscedastic Uncertainty Estimation", ICLR 2022, eq. 5.
@@ -234,7 +244,7 @@ CHOICES: dict[str, Choice] = {
     **{f"learning_rate={rate:g}": Choice({"learning_rate": rate}) for rate in (1e-3, 1e-2)},
     **{f"mask_rate={rate:g}": trained(mask_rate=rate) for rate in (0.0, 0.5)},
     **{
-        f"kl_weight={weight:g}": inside(training, "elbo", partial(elbo, kl_weight=weight))
+        f"kl_weight={weight:g}": inside(training, "elbo", partial(weighted_elbo, factor=weight))
         for weight in (0.5, 2.0)
     },
     "objective=beta_nll": inside(training, "elbo", beta_nll),

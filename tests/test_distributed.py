@@ -338,7 +338,9 @@ def test_a_fit_with_a_killed_worker_is_the_fit_of_one_process(
     marker = str(tmp_path / "killed")
     monkeypatch.setattr(fitting, "train_worker", killing_train_worker(marker))
     before = np.random.get_state()[1].copy()
+    handler = signal.getsignal(signal.SIGINT)
     shared = fit_distributed(VAEDetector({"hour": Cyclic(24)}, **SMALL), train, n_workers=2)
+    assert signal.getsignal(signal.SIGINT) is handler
     assert os.path.exists(marker)
     np.testing.assert_allclose(
         shared.score_samples(new), detector.score_samples(new), rtol=0, atol=1e-3

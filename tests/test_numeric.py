@@ -313,7 +313,7 @@ def test_focused_passes_missing_and_infinite_values_over():
 
 
 def test_focused_floor_follows_rounding_in_the_new_scale():
-    values = np.r_[np.round(RNG.normal(0.0, 1.0, 500)), np.full(20, 30.0)]
+    values = np.r_[np.round(RNG.normal(0.0, 1.5, 500)), np.full(20, 30.0)]
     whole = NumericEncoding.fit(values)
     encoding = whole.focused(values[:500], 3.0)
     assert whole.floor < encoding.floor

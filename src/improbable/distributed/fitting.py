@@ -1,6 +1,8 @@
 """Training shared by workers: each works on its rows of every batch, and all take one step."""
 
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -82,7 +84,11 @@ def train_on_workers(
     """Train a VAE in place, as `training.fit` does, by workers that share each batch."""
     ray, train, torch_train = map(ray_module, ("ray", "ray.train", "ray.train.torch"))
     job = ray.put((vae, rows, held_out, config, generator.get_state()))
-    with tempfile.TemporaryDirectory() as folder, _failures_in_a_sentence(train):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _own_interrupts(),
+        _failures_in_a_sentence(train),
+    ):
         result = torch_train.TorchTrainer(
             train_worker,
             train_loop_config={"job": job},
@@ -98,6 +104,19 @@ def train_on_workers(
     vae.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
     found: History = history
     return found
+
+
+@contextmanager
+def _own_interrupts() -> Iterator[None]:
+    """Ctrl-C means afterwards what it meant before; Ray Train leaves a handler of its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
