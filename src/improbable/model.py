@@ -101,10 +101,14 @@ class Model:
         unless `pooled` is False.
         """
         wide = rows.widened() if pooled else rows
-        found = [statistic(self.draws(batch)).cpu().numpy() for _, batch in self.blocks(wide)]
-        if not found:
-            return np.empty(0)
-        values = np.concatenate(found)
+        values = np.empty(0)
+        for place, batch in self.blocks(wide):
+            found = statistic(self.draws(batch)).cpu().numpy()
+            if place.start == 0:  # one array for all: small ones would pin freed memory
+                values = np.empty((len(wide), *found.shape[1:]), dtype=found.dtype)
+            values[place] = found
+        if not len(wide):
+            return values
         return rows.pooled(values) if pooled else values
 
     def draws(self, batch: Batch) -> scores.Draws:

@@ -158,25 +158,27 @@ class WindowRows:
     @property
     def offsets(self) -> Floats:
         """Log probabilities that no likelihood judges, summed over the window, nats."""
-        return self._summed(self.points.offsets)
+        out = np.zeros((len(self), self.points.offsets.shape[1]))
+        if self.points.offsets.any():
+            for places in self._places.T:
+                out += self.points.offsets[places]
+        return out
 
     @property
     def absent(self) -> NDArray[Any]:
         """Share of each column's points that are missing from what is judged."""
         if not self.spread:
             return self.missing
-        return self._summed(self.points.missing) / self.layout.length
+        gone = self.points.missing[:-1]
+        before = np.zeros((len(gone) + 1, gone.shape[1]), dtype=np.int64)
+        np.cumsum(gone, axis=0, out=before[1:])
+        first = np.maximum(self.ends - self.layout.length + 1, self.timeline.start[self.ends])
+        outside = self.layout.length - (self.ends + 1 - first)
+        return (before[self.ends + 1] - before[first] + outside[:, None]) / self.layout.length
 
     def _gathered(self, cells: NDArray[Any]) -> NDArray[Any]:
         """Cells of the windows' points, one point after the other."""
         return cells[self._places].reshape(len(self), self.layout.length * cells.shape[1])
-
-    def _summed(self, cells: NDArray[Any]) -> Floats:
-        out = np.zeros((len(self), cells.shape[1]))
-        if cells.any():
-            for places in self._places.T:
-                out += cells[places]
-        return out
 
     @property
     def missing(self) -> Bools:
