@@ -147,6 +147,7 @@ def test_sample_reconstruct_and_the_latent_commands(logs, tmp_path):
     [
         (["fit", "train.jsonl", "-o", "x", "--sequence", "evnts"], "nearest: events"),
         (["fit", "train.jsonl", "-o", "x", "--unit", "words"], "--sequence"),
+        (["fit", "new.csv", "-o", "x", "--sequence", "odd"], "holds int64 values, no sequences"),
         (["fit", "train.csv", "-o", "x", "--sequence", "events", "--unit", "tokens"], "JSON"),
         (["fit", "train.csv", "-o", "x", "--sequence", "events", "--window", "8"], "--window"),
         (["impute", "new.jsonl", "-m", "m", "-o", "x.jsonl"], "no missing tokens"),

@@ -433,11 +433,11 @@ def test_displayed_values_are_what_the_user_wrote():
     frame = CODEC.read(strange)
     columns = {c.name: c for c in CODEC.columns}
     index = np.array([2, 1, 0])
-    shown = CODEC.displayed(columns["balance"], frame.columns["balance"], index)
+    shown = columns["balance"].displayed(frame.columns["balance"], index)
     assert shown.tolist() == [None, "n/a", TABLE["balance"][0]]
-    when = CODEC.displayed(columns["when"], frame.columns["when"], index)
+    when = columns["when"].displayed(frame.columns["when"], index)
     assert when[2] == TABLE["when"][0].isoformat()
-    assert CODEC.displayed(columns["flag"], frame.columns["flag"], index).tolist() == [
+    assert columns["flag"].displayed(frame.columns["flag"], index).tolist() == [
         str(v) for v in TABLE["flag"][[2, 1, 0]]
     ]
 

@@ -6,8 +6,9 @@ Scores are "the higher, the more normal" throughout.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import genpareto, kstwobign
+from scipy.special import inv_boxcox, kolmogorov
 
 from improbable.errors import ImprobableError, NotCalibratedError
 
@@ -187,7 +188,7 @@ class Tail:
         values = np.asarray(scores, dtype=np.float64)
         excess = np.maximum(self.threshold - values, 0.0)
         with np.errstate(over="ignore"):
-            beyond = self.share * genpareto.sf(excess / self.scale, self.shape)
+            beyond = self.share * inv_boxcox(-excess / self.scale, -self.shape)
         beyond = np.maximum(beyond, np.finfo(np.float64).tiny)
         return np.where(values < self.threshold, beyond, np.nan)
 
@@ -235,7 +236,7 @@ def _pareto(excess: Floats) -> tuple[float, float]:
     mean = float(excess.mean())
     if not excess.min() < excess.max():
         return 0.0, max(mean, float(np.finfo(np.float64).tiny))
-    shape, _, scale = genpareto.fit(excess / mean, floc=0.0)
+    shape, _, scale = scipy.stats.genpareto.fit(excess / mean, floc=0.0)
     if 0.0 <= shape <= 1.0:
         return float(shape), float(scale) * mean
     shape = float(np.clip(shape, 0.0, 1.0))
@@ -314,4 +315,4 @@ def drift(levels: ArrayLike, counts: ArrayLike, n_held_out: int) -> Drift:
     below = levels - 1.0 / (n_held_out + 1) - before
     statistic = float(max(above.max(), below.max(), 0.0))
     size = n * n_held_out / (n + n_held_out)
-    return Drift(statistic, float(kstwobign.sf(np.sqrt(size) * statistic)), n)
+    return Drift(statistic, float(kolmogorov(np.sqrt(size) * statistic)), n)

@@ -6,9 +6,9 @@ Nothing in this library reads or advances a global random generator.
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
 from scipy.special import ndtri
-from scipy.stats import qmc
 from torch import Tensor
 
 from improbable.errors import ImprobableError
@@ -90,7 +90,7 @@ def draw_noise(n_draws: int, latent_dim: int, seed: np.random.SeedSequence) -> T
     if n_draws == 1:
         return torch.zeros(1, latent_dim, dtype=torch.float64)
     half = (n_draws + 1) // 2
-    sobol = qmc.Sobol(latent_dim, rng=numpy_generator(seed))
+    sobol = scipy.stats.qmc.Sobol(latent_dim, rng=numpy_generator(seed))
     uniform = sobol.random_base2(max(half - 1, 1).bit_length())[:half]
     points = ndtri(np.clip(uniform, 1e-9, 1 - 1e-9))
     pairs = np.stack([points, -points], axis=1).reshape(2 * half, latent_dim)

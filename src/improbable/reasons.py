@@ -91,7 +91,7 @@ def found_values(codec: TableCodec, frame: Frame) -> NDArray[np.object_]:
     index = np.arange(frame.n_rows)
     out = np.empty((frame.n_rows, len(codec.modeled)), dtype=object)
     for i, column in enumerate(codec.modeled):
-        out[:, i] = codec.displayed(column, frame.columns[column.name], index)
+        out[:, i] = column.displayed(frame.columns[column.name], index)
     return out
 
 

@@ -170,7 +170,17 @@ def _sequences(
     """Sequences of one column, the normal ones where there are labels."""
     table, n_seen = _rows(input, choice, seed)
     check_column(name, table.column_names, "--sequence")
+    if unit == "auto" and not _holds_sequences(table[name].type):
+        raise DataError(
+            f"Column {name} holds {table[name].type} values, no sequences. Name one of strings or "
+            "lists with --sequence; --unit characters takes these apart by their characters."
+        )
     return sequences_in(table[name], name, unit), n_seen
+
+
+def _holds_sequences(kind: pa.DataType) -> bool:
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return bool(is_text or pa.types.is_nested(kind) or pa.types.is_null(kind))
 
 
 def _points(input: InputFile, choice: Choice) -> tuple[pa.Table, int]:

@@ -223,9 +223,9 @@ def _read_array(data: Any) -> Frame:
         ensure_min_samples=0,
     )
     if array.dtype.kind in "fiub":
-        numbers = array.astype(np.float64)
+        numbers = np.array(array.T, dtype=np.float64, order="C")
         dtype = {"i": "Int64", "u": "Int64", "b": "Boolean"}.get(array.dtype.kind, "Float64")
-        columns = [RawColumn(column, "number", dtype) for column in numbers.T.copy()]
+        columns = [RawColumn(column, "number", dtype) for column in numbers]
     elif array.dtype.kind in "mM":
         columns = [_read_ticks(column) for column in array.T]
     else:

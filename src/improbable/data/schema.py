@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.columns import ColumnKind, Constant, Count, Identifier
+from improbable.data.columns import ColumnKind, Constant, Count, Datetime, Identifier
 from improbable.data.frames import Frame, RawColumn, Values, as_storage
 from improbable.data.inference import infer_kind
 from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_to_json
@@ -32,6 +32,17 @@ class Column:
     def read(self, raw: RawColumn) -> tuple[Values, Bools]:
         """Values in the storage the kind takes, and which could not be read so."""
         return as_storage(raw, self.storage, self.dtype)
+
+    def displayed(self, raw: RawColumn, index: NDArray[np.intp]) -> Values:
+        """Values at some rows as a reader wants to see them; None where missing."""
+        some = RawColumn(raw.values[index], raw.storage, raw.dtype)
+        values, unreadable = self.read(some)
+        out = np.empty(len(index), dtype=object)
+        out[:] = [None if v is None or v != v else v for v in values]
+        if isinstance(self.kind, Datetime):
+            out[:] = [None if v is None else str(np.datetime64(int(v), "s")) for v in out]
+        out[unreadable] = some.values[unreadable]
+        return out
 
     def cells(self, raw: RawColumn, n_rows: int) -> Cells:
         """Encoded cells; one that cannot be read counts as never seen in `n_rows` rows."""

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.columns import Datetime, Identifier
+from improbable.data.columns import Identifier
 from improbable.data.frames import Frame, RawColumn, Values, read_frame
 from improbable.data.kinds import kind_from_json, kind_to_json
 from improbable.data.parts import Floats, Part
@@ -215,10 +215,10 @@ class TableCodec:
         """
         frame = data if isinstance(data, Frame) else self.read(data)
         n, n_columns = frame.n_rows, len(self.modeled)
-        values = np.zeros((n, self.event_size))
-        observed = np.zeros((n, len(self.parts)), dtype=bool)
-        offsets = np.zeros((n, n_columns))
-        flags = np.zeros((3, n, n_columns), dtype=bool)
+        values = np.zeros((self.event_size, n)).T  # columns, one after the other, in one piece
+        observed = np.zeros((len(self.parts), n), dtype=bool).T
+        offsets = np.zeros((n_columns, n)).T
+        flags = np.zeros((3, n_columns, n), dtype=bool)
         retyped: list[str] = []
         for i, column in enumerate(self.modeled):
             raw = frame.columns[column.name]
@@ -228,10 +228,10 @@ class TableCodec:
             values[:, entries] = cells.values
             observed[:, parts] = cells.observed
             offsets[:, i] = cells.offset
-            flags[:, :, i] = cells.missing, cells.unseen, cells.out_of_range
+            flags[:, i] = cells.missing, cells.unseen, cells.out_of_range
         if retyped:
             raise schema_error(retyped=retyped)
-        return DenseRows(values, observed, offsets, *flags)
+        return DenseRows(values, observed, offsets, *(flag.T for flag in flags))
 
     def inverse_transform(self, values: Floats, carried: Frame | None = None) -> Frame:
         """Table of encoded rows, in table order.
@@ -272,7 +272,7 @@ class TableCodec:
         decoded = self.inverse_transform(values, source)
         columns = dict(decoded.columns)
         for column in self.modeled:
-            kept = self.stored(column, source.columns[column.name])
+            kept = column.read(source.columns[column.name])[0]
             blank = np.array([v is None or v != v for v in kept], dtype=bool)
             cells = np.where(blank, columns[column.name].values, kept)
             columns[column.name] = RawColumn(cells, column.kind.storage, column.dtype)
@@ -303,7 +303,8 @@ class TableCodec:
         columns = {}
         for column in self.columns:
             if column.name in known.columns:
-                columns[column.name] = _repeated(known.columns[column.name], n)
+                raw = known.columns[column.name]
+                columns[column.name] = replace(raw, values=np.repeat(raw.values, n))
             elif column.storage == "text":
                 columns[column.name] = RawColumn(
                     np.full(n, None, dtype=object), "text", column.dtype
@@ -344,21 +345,6 @@ class TableCodec:
         known = [column.name for column in self.columns]
         return [name for name in frame.columns if name in set(known)] != known
 
-    def stored(self, column: Column, raw: RawColumn) -> Values:
-        """Values of a column in the storage its kind takes."""
-        return column.read(raw)[0]
-
-    def displayed(self, column: Column, raw: RawColumn, index: NDArray[np.intp]) -> Values:
-        """Values of a column as a reader wants to see them; None where missing."""
-        some = RawColumn(raw.values[index], raw.storage, raw.dtype)
-        values, unreadable = column.read(some)
-        out = np.empty(len(index), dtype=object)
-        out[:] = [None if v is None or v != v else v for v in values]
-        if isinstance(column.kind, Datetime):
-            out[:] = [None if v is None else str(np.datetime64(int(v), "s")) for v in out]
-        out[unreadable] = some.values[unreadable]
-        return out
-
     def to_json(self) -> dict[str, Any]:
         """Fitted codec as plain values."""
         return {
@@ -394,7 +380,3 @@ class TableCodec:
             )
         renamed = zip(self.columns, frame.columns.values(), strict=True)
         return replace(frame, columns={c.name: raw for c, raw in renamed})
-
-
-def _repeated(raw: RawColumn, n: int) -> RawColumn:
-    return RawColumn(np.repeat(raw.values, n), raw.storage, raw.dtype)

@@ -4,14 +4,13 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.fft import dst
-from scipy.optimize import minimize
 from scipy.special import ndtr, ndtri
-from scipy.stats import mannwhitneyu
 
 from improbable.data.frames import RawColumn, frame_library, write_frame
 from improbable.errors import DataError, DataWarning
@@ -115,21 +114,22 @@ def geodesic(a: Floats, b: Floats, n: int, surface: Surface) -> Floats:
     straight = curve_energy(line, surface)[0]
     if straight == 0.0:
         return line[::stride]
+    waved = partial(scipy.fft.dst, type=1, norm="ortho", axis=0)
     waves = 2.0 * np.sin(0.5 * np.pi * np.arange(1, len(line) - 1) / (len(line) - 1))[:, None]
 
     def curve(amplitudes: Floats) -> Floats:
         points = line.copy()
-        points[1:-1] += dst(amplitudes.reshape(-1, len(a)) / waves, type=1, norm="ortho", axis=0)
+        points[1:-1] += waved(amplitudes.reshape(-1, len(a)) / waves)
         return points
 
     def bent(amplitudes: Floats) -> tuple[float, Floats]:
         energy, slope = curve_energy(curve(amplitudes), surface)
-        back = dst(slope[1:-1], type=1, norm="ortho", axis=0) / waves
+        back = waved(slope[1:-1]) / waves
         return energy / straight, back.ravel() / straight
 
     options = {"maxiter": ROUNDS, "ftol": 1e-12, "gtol": 1e-7}
     start = np.zeros((len(line) - 2) * len(a))
-    found = minimize(bent, start, jac=True, method="L-BFGS-B", options=options)
+    found = scipy.optimize.minimize(bent, start, jac=True, method="L-BFGS-B", options=options)
     return curve(found.x)[::stride]
 
 
@@ -281,7 +281,7 @@ def direction(
         raise DataError("The groups have one center, or not one latent space. Give other groups.")
     rng = numpy_generator(seed_sequence(random_state))
     ahead, behind = _held_out((with_, without), round(1.0 / held_out_fraction), rng)
-    test = mannwhitneyu(ahead, behind, alternative="greater")
+    test = scipy.stats.mannwhitneyu(ahead, behind, alternative="greater")
     found = Direction(
         vector=high - low,
         offset=float((high - low) @ low),

@@ -16,9 +16,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.cluster import hierarchy as trees
-from scipy.spatial.distance import squareform
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -378,8 +377,9 @@ def hierarchy(posterior: Posterior, n_clusters: int, linkage: str = "average") -
         text = f"A hierarchy compares 2 to {TREE_ROWS} rows, got {len(posterior)}."
         raise DataError(f"{text} Give a sample of them, or use cluster.")
     count = _counts(posterior, n_clusters)[0]
-    merges = trees.linkage(squareform(jeffreys(posterior, posterior), checks=False), linkage)
-    labels = trees.fcluster(merges, count, "maxclust").astype(np.intp) - 1
+    apart = scipy.spatial.distance.squareform(jeffreys(posterior, posterior), checks=False)
+    merges = scipy.cluster.hierarchy.linkage(apart, linkage)
+    labels = scipy.cluster.hierarchy.fcluster(merges, count, "maxclust").astype(np.intp) - 1
     side = DIVERGENCES["kl"]
     table = _Table(*side.rows(posterior), side)
     chosen = np.equal.outer(np.unique(labels), labels).astype(np.float64)
