@@ -15,7 +15,6 @@ around fitting and around scoring alone. The data folder is named by IMPROBABLE_
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -41,6 +40,7 @@ from protocol import (
     trial,
 )
 from report import check_markers, environment, table, write_between_markers
+from results import Results
 from standings import plot_ranks, tables
 
 QUICK = ("annthyroid", "glass", "landsat", "thyroid", "vertebral", "Wilt")
@@ -62,30 +62,10 @@ NOTES = (
 )
 
 
-class Results:
-    """The figures of every fit so far, and the file that keeps them."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        rows = pd.read_parquet(path).to_dict("records") if path.is_file() else []
-        self.rows: dict[tuple[Any, ...], dict[str, Any]] = {key_of(row): row for row in rows}
-
-    def add(self, row: dict[str, Any]) -> None:
-        """Keep one row, in place of one of the same key; the file is replaced as a whole."""
-        self.rows[key_of(row)] = row
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.path.with_name(self.path.name + ".part")
-        pd.DataFrame(list(self.rows.values())).to_parquet(beside, index=False)
-        os.replace(beside, self.path)
-
-    def chosen(self, options: argparse.Namespace) -> pd.DataFrame:
-        """Return the rows that `options` ask for, in its order of settings, sets and methods."""
-        keys = (key for work in planned(options) for key in keys_of(*work, options))
-        return pd.DataFrame([self.rows[key] for key in keys if key in self.rows])
-
-
-def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in KEY)
+def wanted(results: Results, options: argparse.Namespace) -> pd.DataFrame:
+    """Return the rows that `options` ask for, in its order of settings, sets and methods."""
+    keys = (key for work in planned(options) for key in keys_of(*work, options))
+    return pd.DataFrame([results.rows[key] for key in keys if key in results.rows])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,14 +82,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     context = environment("scikit-learn", "pyod")
     print("\n".join(context), flush=True)
-    results = Results(options.results)
+    results = Results(options.results, KEY)
     try:
         if not options.show:
             run(options, files, results)
     except KeyboardInterrupt:
         print(f"Stopped. {options.results} holds every fit that ended.", file=sys.stderr)
         return 130
-    return shown(options, results.chosen(options), context)
+    return shown(options, wanted(results, options), context)
 
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:

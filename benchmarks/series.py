@@ -16,7 +16,6 @@ by IMPROBABLE_DATA.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ import numpy as np
 import pandas as pd
 from datasets import DataError, data_folder
 from report import check_markers, environment, table, write_between_markers
+from results import Results
 from series_data import FAMILIES, Series, families, of_family
 from series_metrics import FIGURES, figures
 from series_peers import METHODS, Method, finite
@@ -60,6 +60,7 @@ NOTES = (
     "VUS-PR and VUS-ROC: volumes under the surfaces of precision and recall, and of ROC "
     "(Paparrizos et al., VLDB 2022), with buffers up to the dominant period, as in TSB-AD. Rank "
     "methods by VUS-PR.",
+    "A series that was fitted with several seeds counts once, by the mean.",
     "Range F1 (Tatbul et al., NeurIPS 2018) and adjusted F1 are at the best threshold in "
     "hindsight. Adjusted F1 counts a whole segment as found by one flagged point; random scores "
     "do well by it. It is shown for old comparisons alone.",
@@ -76,37 +77,17 @@ NOTES = (
 )
 
 
-class Results:
-    """The figures of every fit so far, and the file that keeps them."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        rows = pd.read_parquet(path).to_dict("records") if path.is_file() else []
-        self.rows: dict[tuple[Any, ...], dict[str, Any]] = {key_of(row): row for row in rows}
-
-    def add(self, row: dict[str, Any]) -> None:
-        """Keep one row, in place of one of the same key; the file is replaced as a whole."""
-        self.rows[key_of(row)] = row
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.path.with_name(self.path.name + ".part")
-        pd.DataFrame(list(self.rows.values())).to_parquet(beside, index=False)
-        os.replace(beside, self.path)
-
-    def chosen(self, options: argparse.Namespace) -> pd.DataFrame:
-        """Return the rows of the families, methods and seeds that `options` ask for."""
-        rows = [
-            row
-            for row in self.rows.values()
-            if row["family"] in options.only
-            and row["method"] in options.methods
-            and row["seed"] in options.seeds
-            and row["missing"] in (0.0, options.missing)
-        ]
-        return pd.DataFrame(rows)
-
-
-def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in KEY)
+def wanted(results: Results, options: argparse.Namespace) -> pd.DataFrame:
+    """Return the rows of the families, methods and seeds that `options` ask for."""
+    rows = [
+        row
+        for row in results.rows.values()
+        if row["family"] in options.only
+        and row["method"] in options.methods
+        and row["seed"] in options.seeds
+        and row["missing"] in (0.0, options.missing)
+    ]
+    return pd.DataFrame(rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -121,14 +102,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_markers(options.markdown, "series")
     context = environment("scikit-learn", "stumpy")
     print("\n".join(context), flush=True)
-    results = Results(options.results)
+    results = Results(options.results, KEY)
     try:
         if not options.show:
             run(options, folder, results)
     except KeyboardInterrupt:
         print(f"Stopped. {options.results} holds every fit that ended.", file=sys.stderr)
         return 130
-    return shown(options, results.chosen(options), context)
+    return shown(options, wanted(results, options), context)
 
 
 def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -258,7 +239,7 @@ def shown(options: argparse.Namespace, chosen: pd.DataFrame, context: list[str])
 def tables(chosen: pd.DataFrame) -> list[str]:
     """Return the tables of each kind, by method and by family, then the loss by missing points."""
     lines: list[str] = []
-    whole = chosen[chosen["missing"] == 0]
+    whole = over_seeds(chosen[chosen["missing"] == 0])
     for kind in ("univariate", "multivariate"):
         rows = whole[whole["kind"] == kind]
         if len(rows):
@@ -266,6 +247,12 @@ def tables(chosen: pd.DataFrame) -> list[str]:
             lines += [f"#### {kind.capitalize()}, {n_series} series", ""]
             lines += [*by_method(rows, kind), "", "VUS-PR by family:", "", *by_family(rows), ""]
     return [*lines, *loss(chosen)]
+
+
+def over_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean figures of each method on each series."""
+    names = ["kind", "method", "family", "series"]
+    return rows.groupby(names, as_index=False)[[*TITLES, "fit_seconds", "score_seconds"]].mean()
 
 
 def by_method(rows: pd.DataFrame, kind: str) -> list[str]:
@@ -320,7 +307,8 @@ def loss(chosen: pd.DataFrame) -> list[str]:
         return []
     header = ("series", "method", "taken away", "fits", "VUS-PR whole", "VUS-PR thinned", "loss")
     body.sort(key=lambda cells: (cells[0] != "univariate", -float(cells[5])))
-    return ["VUS-PR where points are taken away:", "", *table(header, body, n_names=2), ""]
+    title = "VUS-PR where points are taken away, other ones with each seed:"
+    return [title, "", *table(header, body, n_names=2), ""]
 
 
 if __name__ == "__main__":

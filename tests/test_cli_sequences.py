@@ -157,3 +157,10 @@ def test_sample_reconstruct_and_the_latent_commands(logs, tmp_path):
 def test_refusals(logs, monkeypatch, arguments, words):
     monkeypatch.chdir(logs)
     assert words in fails(*arguments)
+
+
+def test_numbers_are_taken_apart_if_that_is_asked_for(logs, tmp_path):
+    few = (*FIT[2:-3], "--max-steps", "1", "-q")
+    asked = ("--sequence", "odd", "--unit", "characters")
+    run("fit", logs / "new.csv", "-o", tmp_path / "m", *asked, *few)
+    assert load(tmp_path / "m").model_.codec.tokens == ("0", "1")

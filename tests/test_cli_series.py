@@ -152,7 +152,7 @@ def test_wrong_options_are_said_so(files, args, message):
 def test_images_have_no_windows(files):
     np.save(files / "i.npy", np.zeros((30, 4, 4), dtype=np.uint8))
     told = run("fit", files / "i.npy", "-o", files / "none.safetensors", "--window", "5", code=2)
-    assert "are for series" in told.output
+    assert "have no series" in told.output
 
 
 def test_a_table_without_the_time_is_refused(files):

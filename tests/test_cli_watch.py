@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from improbable import VAEDetector, WindowCodec, load, save
+from improbable import VAEDetector, WindowCodec, load, load_stream, save
 from improbable.cli import app, watching
 
 PERIOD = 12
@@ -102,6 +102,29 @@ def test_a_state_goes_on(model, points, tmp_path):
         found, _ = run("-m", model, "--all", "--state", state, stdin="\n".join(part))
         parts += found
     assert parts == whole
+
+
+def test_a_state_refuses_options_that_it_did_not_begin_with(model, points, tmp_path):
+    state = tmp_path / "state.safetensors"
+    asked = (points, "-m", model, "--state", state, "--events")
+    run(*asked, "--alpha", "0.001", "--join", "9")
+    kept = state.read_bytes()
+    for options, text in [
+        (["--alpha", "0.01"], "began with --alpha 0.001, not --alpha 0.01."),
+        (["--join", "5"], "began with --join 9, not --join 5."),
+        (["--alpha", "0.001", "--no-adapt"], "began with --adapt, not --no-adapt."),
+        (["--depth", "50"], "began with --depth 200, not --depth 50."),
+    ]:
+        found, said = run(*asked, *options, code=2)
+        assert found == []
+        assert said.startswith("error: ")
+        assert text in said
+        assert state.read_bytes() == kept
+    for options in ([], ["--join", "9", "--alpha", "0.001"]):
+        run(*asked, *options)
+        stream = load_stream(state, load(model))
+        assert (stream.rule.alpha, stream.rule.join) == (0.001, 9)
+    assert stream.n_points == 1_200
 
 
 def test_what_cannot_be_is_one_line(model, points, tmp_path):

@@ -11,7 +11,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import series
 import series_data
 import series_metrics
+import series_networks
 import series_peers
+from results import Results
 
 
 def some_labels(seed, n=400):
@@ -178,14 +180,14 @@ def a_result(**changes):
 
 def test_results_are_kept_once_and_read_again(tmp_path):
     path = tmp_path / "series.parquet"
-    series.Results(path).add(a_result(vus_pr=0.1))
-    series.Results(path).add(a_result(vus_pr=0.2))
-    rows = series.Results(path).rows
+    Results(path, series.KEY).add(a_result(vus_pr=0.1))
+    Results(path, series.KEY).add(a_result(vus_pr=0.2))
+    rows = Results(path, series.KEY).rows
     assert [row["vus_pr"] for row in rows.values()] == [0.2]
 
 
 def test_tables_tell_what_misleads_what_is_published_and_what_is_lost(tmp_path, capsys):
-    results = series.Results(tmp_path / "series.parquet")
+    results = Results(tmp_path / "series.parquet", series.KEY)
     results.add(a_result())
     results.add(a_result(missing=0.1, vus_pr=0.25))
     text = "\n".join(series.tables(series.pd.DataFrame(results.rows.values())))
@@ -193,3 +195,41 @@ def test_tables_tell_what_misleads_what_is_published_and_what_is_lost(tmp_path, 
     assert "Donut (published, other series)" in text
     assert "| univariate | random | " in text
     assert "25.0" in text
+
+
+def test_a_series_counts_once_however_many_seeds(tmp_path):
+    results = Results(tmp_path / "series.parquet", series.KEY)
+    for row in (a_result(vus_pr=0.1), a_result(seed=1, vus_pr=0.3)):
+        results.add(row)
+    results.add(a_result(series="two", vus_pr=0.6))
+    rows = series.over_seeds(series.pd.DataFrame(results.rows.values()))
+    assert rows["vus_pr"].tolist() == pytest.approx([0.2, 0.6])
+
+
+def test_networks_are_compared_on_the_series_that_all_have():
+    rows = [
+        a_result(family="ASD", series=name, method=method, vus_pr=value)
+        for method, name, value in (
+            ("mlp", "a", 0.2),
+            ("gru", "a", 0.4),
+            ("mlp", "b", 0.9),
+        )
+    ]
+    text = "\n".join(series_networks.tables(series.pd.DataFrame(rows)))
+    assert "20.0" in text
+    assert "40.0" in text
+    assert "90.0" not in text
+
+
+def test_a_recurrent_autoencoder_finds_a_break():
+    rng, time = np.random.default_rng(0), np.arange(900)
+    values = np.sin(time / 3)[:, None] + 0.05 * rng.normal(size=(900, 1))
+    test = values[:300].copy()
+    test[150:170] = 1.5
+    marks = np.zeros(300, dtype=bool)
+    made = series_data.Series("made", "none", values, test, marks, ~marks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(series_networks, "STEPS", 40)
+        scores = series_networks.fit_recurrent_autoencoder(made, 0)(test)
+    assert scores.shape == (300,)
+    assert scores.argmax() in range(140, 180)

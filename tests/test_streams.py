@@ -5,12 +5,19 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from cases import FLOOR, LIKELIHOOD_CASES, LINK
+from conftest import mixed_table
+from numpy.testing import assert_allclose
+from test_portable import ODD_LIKELIHOODS, QUICK, messy_table
 
 from improbable import (
+    Cyclic,
     DataError,
     FormatError,
     ImageCodec,
     ImprobableError,
+    ImprobableWarning,
     SchemaError,
     VAEDetector,
     WindowCodec,
@@ -18,6 +25,12 @@ from improbable import (
     load_stream,
     save,
 )
+from improbable.data.parts import Part
+from improbable.joint import Joint
+from improbable.portable import densities, network
+from improbable.reasons import explain_rows
+from improbable.results import N_REASONS
+from improbable.streams import reasons, stream
 from improbable.streams.events import Alarm, calmed, grown, opened
 from improbable.streams.readings import Rule
 from improbable.streams.stream import Stream
@@ -115,6 +128,8 @@ def test_points_as_dicts_score_the_same(pair):
     found = [reading.score for reading in stream.watch(as_dicts(frame))]
     assert np.abs(np.array(found) - pair.score_samples(frame)).max() <= SAME
     assert stream.n_points == len(frame)
+    cells = pair.stream()._reader.read(list(as_dicts(frame[:9]))).frame.columns
+    assert cells["on"].values.tolist() == [str(value) for value in frame["on"][:9]]
 
 
 @pytest.mark.parametrize("size", [1, 40])
@@ -238,6 +253,116 @@ def test_a_reading_names_its_point(pair):
     assert all(r.reasons == () for r in readings if not r.is_outlier)
 
 
+# --- reasons ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def odd():
+    kinds = {"hour": Cyclic(24)}
+    return VAEDetector(kinds, likelihood=ODD_LIKELIHOODS, **QUICK).fit(mixed_table(300))
+
+
+@pytest.fixture
+def numpy_only(monkeypatch):
+    """Nothing is explained by torch."""
+
+    def refuse(*args, **options):
+        raise AssertionError("torch was asked")
+
+    monkeypatch.setattr(reasons, "explain_rows", refuse)
+
+
+@pytest.mark.parametrize("case", LIKELIHOOD_CASES, ids=lambda case: case.name)
+def test_moments_are_those_of_torch(case):
+    if case.name == "token":
+        assert case.name not in densities.MOMENTS
+        return
+    spans = [(FLOOR, LINK), (0.3, (1.0, 0.7, 2.0)), (0.1, (-1.0, 0.7, 0.0))]
+    parts = [Part(case.name, case.width, floor, -5.0, 5.0, link) for floor, link in spans]
+    joint, (block,) = Joint.of(parts), densities.blocks_of(parts)
+    raw = np.random.default_rng(0).normal(scale=3.0, size=(200, block.param_size))
+    raw[:3] = [[0.0], [1e-3], [0.1]]
+    expected = joint(torch.tensor(raw))
+    assert_allclose(block.mean(raw), expected.mean, rtol=1e-9, atol=1e-9)
+    # torch's Bessel functions are polynomials; close to 1/2 large terms cancel out
+    rough = 1e-6 if case.name in ("von_mises", "continuous_bernoulli") else 1e-9
+    assert_allclose(block.variance(raw), expected.variance, rtol=rough, atol=rough)
+
+
+@pytest.mark.parametrize("entries", [network.BLOCK_ENTRIES, 1])
+@pytest.mark.parametrize("name", ["detector", "odd", "pair"])
+def test_numpy_explains_rows_as_torch_does(name, entries, request, monkeypatch):
+    monkeypatch.setattr(network, "BLOCK_ENTRIES", entries)
+    model = request.getfixturevalue(name).model_
+    source = model.codec.read(holed(40) if name == "pair" else messy_table(44, 5))
+    rows = model.codec.transform(source)
+    assert rows.missing.any()
+    expected = explain_rows(model.codec, model, source, rows, n_best=5)
+    monkeypatch.setattr(reasons, "explain_rows", None)
+    swift, typical = plain_network(model), model.reference.typical
+    found = reasons.explain_points(model, swift, typical, source, rows, n_best=5)
+    for field in ("shares", "surprise", "lower", "upper"):
+        pair = getattr(found, field), getattr(expected, field)
+        assert_allclose(*pair, rtol=1e-9, atol=1e-9, err_msg=field)
+    for one, other in zip(found.expected.ravel(), expected.expected.ravel(), strict=True):
+        assert one == other or one == pytest.approx(other, 1e-9, 1e-9, nan_ok=True)
+    assert np.isfinite(found.lower).any()
+    assert (found.values == expected.values).all()
+    assert (found.seen == expected.seen).all()
+    assert (found.columns, found.n_seen) == (expected.columns, expected.n_seen)
+    said = [found.reasons(i, 5) for i in range(len(found))]
+    assert said == [expected.reasons(i, 5) for i in range(len(found))]
+    assert any(said)
+
+
+@pytest.mark.parametrize("size", [1, 30, None])
+def test_rows_of_a_table_are_flagged_for_the_reasons_of_detect(detector, new, size, numpy_only):
+    table = detector.detect(new, alpha=0.5)
+    explained = detector.explain(new)
+    live = detector.stream(0.5, adapt=False)
+    readings = [reading for part in pieces(new, size) for reading in live.push(part)]
+    assert ["; ".join(r.reasons) for r in readings] == table["top_reasons"].tolist()
+    for reading in readings:
+        if reading.is_outlier:
+            assert list(reading.reasons) == explained.reasons(reading.position, N_REASONS)
+    assert sum(reading.is_outlier for reading in readings) > 20
+
+
+@pytest.mark.parametrize("size", [1, 50])
+def test_points_of_series_are_flagged_for_the_reasons_of_detect(pair, size, numpy_only):
+    frame = holed()
+    frame.loc[[70, 71, 72, 73], "load"] = [30.0, np.nan, -8.0, 30.0]
+    table = pair.detect(frame, alpha=0.1)
+    live = pair.stream(alpha=0.1, adapt=False)
+    readings = [reading for part in pieces(frame, size) for reading in live.push(part)]
+    assert ["; ".join(r.reasons) for r in readings] == table["top_reasons"].tolist()
+    assert all(readings[i].reasons for i in (70, 72, 73))
+
+
+def test_torch_explains_what_numpy_does_not_score():
+    options = {**QUICK, "score_function": "conditional_log_prob"}
+    detector = VAEDetector({"hour": Cyclic(24)}, **options).fit(mixed_table(300))
+    new = mixed_table(40, 1)
+    readings = detector.stream(0.5, adapt=False).push(new)
+    table = detector.detect(new, alpha=0.5)
+    assert ["; ".join(r.reasons) for r in readings] == table["top_reasons"].tolist()
+    assert any(reading.reasons for reading in readings)
+
+
+@pytest.mark.parametrize("score", ["elbo", "kl"])
+def test_a_network_that_scores_otherwise_is_told_and_not_used(score, monkeypatch):
+    codec = WindowCodec(length=3, score_of="last")
+    options = {"random_state": 0, "max_steps": 10, "score_function": score}
+    detector = VAEDetector(codec=codec, **options).fit(wave(700))
+    n_params, density = densities.DENSITIES["normal_per_column"]
+    wrong = n_params, lambda block, raw, x: density(block, raw, x) + 1e-3
+    monkeypatch.setitem(densities.DENSITIES, "normal_per_column", wrong)
+    with pytest.warns(ImprobableWarning, match="PyTorch judges the stream"):
+        live = detector.stream()
+    values = wave(30, 1)
+    assert_allclose([r.score for r in live.push(values)], detector.score_samples(values))
+
+
 # --- events -------------------------------------------------------------------------------------
 
 
@@ -295,6 +420,29 @@ def test_each_series_has_events_of_its_own(pair):
     stream.push(frame)
     assert [event.entity for event in stream.open_events] == ["a", "b"]
     assert stream.open_event.entity == "b"
+
+
+def test_series_unheard_of_for_long_are_dropped(pair, monkeypatch, tmp_path):
+    monkeypatch.setattr(stream, "MOST_SERIES", 2)
+    frame = machines(60, 3)
+    frame.loc[[100, 101], "load"] = 30.0
+    live = pair.stream(join=200)
+    live.push(frame)
+    assert [event.entity for event in live.open_events] == ["a", "b"]
+    live.push(frame[118:119].assign(when=frame["when"].iloc[-1] + pd.Timedelta("1min")))
+    assert list(live.kept.tracks) == ["b", "a"]
+    live.save(tmp_path / "state")
+    live = load_stream(tmp_path / "state", pair)
+    later = frame["when"].iloc[-1] + pd.Timedelta("2min")
+    (event,) = [event for event in live.open_events if event.entity == "b"]
+    (reading,) = live.push(frame[118:119].assign(machine="c", when=later))
+    assert reading.warnings == ("its window is not full yet",)
+    assert list(live.kept.tracks) == ["a", "c"]
+    assert set(live.kept.pasts) == {"a", "c"}
+    assert [event.entity for event in live.open_events] == ["a"]
+    assert live.events == [event]
+    (reading,) = live.push(frame[119:120].assign(when=later))
+    assert (reading.entity, reading.warnings) == ("b", ("its window is not full yet",))
 
 
 # --- thresholds ---------------------------------------------------------------------------------

@@ -44,10 +44,11 @@ class VAEDetector(RowVerbs, LatentVerbs, OutlierMixin, BaseEstimator):  # type: 
         Likelihood of numeric columns: "normal", "normal_per_column",
         "normal_fixed", "student_t"; of counts also "poisson",
         "negative_binomial".
-    prior : "auto", "aggregated" or "normal"
+    prior : "auto", "aggregated", "normal" or "mixture"
         p(z) of the scores and samples: the mean of the posteriors of training
-        rows, or the standard Normal that training uses. "auto" is the first,
-        unless `contamination` says that anomalies are among the rows.
+        rows, the standard Normal that training uses, or a mixture of Gaussians
+        that is trained with the networks. "auto" is the first, unless
+        `contamination` says that anomalies are among the rows.
     n_members : int
         Networks in the ensemble.
     n_draws : int or "auto"

@@ -54,7 +54,8 @@ class LogScaleNormal(td.Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density, nats."""
         standardized = (value - self.loc) * torch.exp(-self.log_scale)
-        return -0.5 * standardized.square() - (self.log_scale + HALF_LOG_TWO_PI)
+        highest = -self.log_scale - HALF_LOG_TWO_PI
+        return torch.addcmul(highest, standardized, standardized, value=-0.5)
 
     @property
     def mean(self) -> Tensor:

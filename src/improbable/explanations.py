@@ -5,23 +5,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from improbable.calibration import p_values
 from improbable.data.columns import Binary, Categorical, Constant, Datetime
 from improbable.data.frames import RawColumn, frame_library, write_frame
-from improbable.data.parts import Floats
+from improbable.data.parts import Bools, Floats
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
-from improbable.generation import Mixture, conditional
-from improbable.vae import VAE, Batch
+from improbable.generation import Mixture
 
 GRID = ndtri((np.arange(16) + 0.5) / 16)
 INTERVAL = (0.05, 0.95)
 BLOCK = 64
 Values = NDArray[Any]
+Conditional = Callable[[NDArray[np.intp], Bools], Mixture]
 
 
 @dataclass(frozen=True, repr=False)
@@ -193,37 +192,37 @@ class Expected:
 
 
 def expected_cells(
-    vae: VAE,
-    codec: TableCodec | WindowCodec,
-    batch: Batch,
-    noise: torch.Tensor,
-    chosen: NDArray[np.bool_],
+    codec: TableCodec | WindowCodec, observed: Bools, chosen: Bools, conditional: Conditional
 ) -> Expected:
     """What each chosen cell was expected to be, given the other columns of its row.
 
     Parameters
     ----------
-    vae : VAE
     codec : TableCodec or WindowCodec
-    batch : Batch
-        n rows.
-    noise : Tensor of shape (n_draws, latent_dim)
+    observed : ndarray of bool of shape (n, n_parts)
+        Parts of the rows that hold a value.
     chosen : ndarray of bool of shape (n, n_columns)
-        Cells to answer for: each costs one encoding and `n_draws` decodings.
+        Cells to answer for: each costs a row with that cell hidden.
+    conditional : callable
+        From positions of rows, and what of each is visible, to the mixture of all
+        their cells; `generation.conditional` of those rows.
     """
     values = np.full(chosen.shape, None, dtype=object)
     lower, upper = np.full(chosen.shape, np.nan), np.full(chosen.shape, np.nan)
+    varies = chosen.copy()
     for i, column in enumerate(codec.modeled):
         if isinstance(column.kind, Constant):
-            values[chosen[:, i], i] = column.kind.value
-            continue
-        _, parts = codec.column_entries(i)
-        picked = np.flatnonzero(chosen[:, i])
-        for rows in np.split(picked, range(BLOCK, len(picked), BLOCK)) if len(picked) else []:
-            some = batch[torch.from_numpy(rows)]
-            visible = some.observed.clone()
-            visible[:, parts] = 0.0
-            found = _summary(codec, i, conditional(vae, some, visible, noise))
+            values[chosen[:, i], i], varies[:, i] = column.kind.value, False
+    cells = np.argwhere(varies)
+    for some in np.split(cells, range(BLOCK, len(cells), BLOCK)) if len(cells) else []:
+        visible = observed[some[:, 0]]
+        for cell, i in enumerate(some[:, 1]):
+            visible[cell, codec.column_entries(i)[1]] = False
+        mixture = conditional(some[:, 0], visible)
+        for i in np.unique(some[:, 1]):
+            here = some[:, 1] == i
+            rows = some[here, 0]
+            found = _summary(codec, i, mixture.take(np.flatnonzero(here)))
             values[rows, i], lower[rows, i], upper[rows, i] = found
     return Expected(values, lower, upper)
 

@@ -20,7 +20,7 @@ from improbable.lengths import Leveling
 from improbable.model import Model, as_batch, typical_cells
 from improbable.networks import Network, initialize
 from improbable.priors import Prior, aggregated_posterior, widened_posterior
-from improbable.start import START_ROWS, linear_start
+from improbable.start import GROUPED_ROWS, START_ROWS, linear_start, mixture_start
 from improbable.training import History, Progress, TrainConfig
 from improbable.trust import narrowed, trusted_rows, trusted_share
 from improbable.vae import VAE, Batch, assemble_vae
@@ -222,6 +222,7 @@ def _learn(
         linear_start(vae, _to(train.take(slice(START_ROWS)), "cpu"))
     else:
         vae = deepcopy(known.vae).float().requires_grad_(requires_grad=True)
+    _start_prior(vae, train, settings.prior, for_weights)
     history = _train(vae, train, validation, settings, for_batches, progress)
     held_out = codec.transform(source.take(split.calibration))
     overlap = source.groups is not None
@@ -230,6 +231,15 @@ def _learn(
     judged = codec, vae, prior, noise, held_out
     model = _calibrate(*judged, history, settings, apart=split.apart)
     return _leveled(model, [validation, train], held_out)
+
+
+def _start_prior(vae: VAE, train: Rows, name: str, seed: np.random.SeedSequence) -> None:
+    """Give a VAE the prior to train with: a mixture, its own if it has one, if it is asked for."""
+    if name != "mixture":
+        vae.mixture = None
+    elif vae.mixture is None:
+        rows = _to(train.take(slice(GROUPED_ROWS)), "cpu")
+        mixture_start(vae, rows, randomness.numpy_generator(seed.spawn(1)[0]))
 
 
 def _noise(
@@ -255,11 +265,11 @@ def _seeds(settings: Settings) -> list[np.random.SeedSequence]:
 def make_prior(
     name: str, vae: VAE, train: Rows, validation: Rows, *, overlap: bool = False
 ) -> Prior:
-    """Prior of the scores: "normal", or "aggregated" over at most 4,096 rows that training saw.
+    """Prior of the scores: that of training, or "aggregated" over at most 4,096 rows it saw.
 
     Where rows overlap its kernels are as wide as those held out ask for.
     """
-    if name == "normal":
+    if name in ("normal", "mixture"):
         return vae.prior
     most = PRIOR_ROWS, WIDTH_ROWS if overlap else PRIOR_ROWS
     parts = zip((train, validation), most, strict=True)

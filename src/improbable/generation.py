@@ -191,6 +191,10 @@ class Mixture:
     mean: Floats
     variance: Floats
 
+    def take(self, index: NDArray[np.intp]) -> "Mixture":
+        """The same of some rows."""
+        return Mixture(self.weights[:, index], self.mean[:, index], self.variance[:, index])
+
     @property
     def expected(self) -> Floats:
         """Mean of each encoded entry, shape (n, event_size)."""
@@ -207,7 +211,7 @@ def conditional(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor) -> Mixtu
 
     Self-normalized importance weights make this the model's own conditional
     and not only the encoder's guess of it (Mattei and Frellsen, "MIWAE", 2019,
-    eq. 11). p(z) is the standard Normal that training uses.
+    eq. 11). p(z) is the one that training uses.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ from improbable.explanations import Reference
 from improbable.latent.algebra import Direction
 from improbable.lengths import Leveling
 from improbable.model import Model
-from improbable.priors import AggregatedPosterior, Prior
+from improbable.priors import AggregatedPosterior, LearnedMixture, Prior
 from improbable.scores import score_named
 from improbable.training import History
 from improbable.vae import VAE, assemble_vae
@@ -235,6 +235,8 @@ def _vae(codec: Codec, settings: dict[str, Any], arrays: Arrays) -> VAE:
         for name, array in arrays.items()
         if name.startswith(prefix)
     }
+    if "mixture.loc" in weights:
+        vae.mixture = LearnedMixture(*weights["mixture.loc"].shape)
     vae.load_state_dict(weights)
     vae.double().eval().requires_grad_(requires_grad=False)
     return vae

@@ -1,7 +1,8 @@
 """p(z): what a place in latent space is compared with when rows are scored.
 
 Training uses the standard Normal, whose KL term keeps the latent space
-continuous. For scoring, the prior that makes the evidence highest for given
+continuous, or a mixture of Gaussians that is trained with the networks. Under
+the standard Normal, the prior that makes the evidence highest for given
 networks is the aggregated posterior, the mean of q(z given x) over training
 rows (Tomczak and Welling, "VAE with a VampPrior", 2018): it knows where in
 latent space the training rows lie, and where none do.
@@ -14,12 +15,14 @@ from functools import cached_property, reduce
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 KERNEL_SCALE = 0.7
 SMALLEST_SCALE = 0.02
 AT_ONCE = 512
+FEWEST_TO_A_COMPONENT = 0.05
+SMALLEST_COMPONENT = 0.1
 WIDTHS = (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0)
 
 
@@ -49,7 +52,8 @@ class StandardNormal:
     def kl(self, posterior: "Independent[Normal]") -> Tensor:
         """Closed form: half the sum of loc^2 + scale^2 - 1 - 2 log scale."""
         loc, scale = posterior.mean, posterior.stddev
-        return (0.5 * (loc**2 + scale**2 - 1.0) - scale.log()).sum(-1)
+        terms = torch.addcmul(-0.5 - scale.log(), loc, loc, value=0.5)
+        return torch.addcmul(terms, scale, scale, value=0.5).sum(-1)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density, nats."""
@@ -122,6 +126,93 @@ class AggregatedPosterior:
         size = self.loc.shape[1]
         chosen = (uniform * size).long().clamp(max=size - 1)
         return self.loc[member, chosen] + self.scale[member, chosen] * noise
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    r"""Mixture of Gaussians with diagonal covariances; its component c is a second latent.
+
+    .. math:: p(z, c) = \pi_c \, N(z; \mu_c, \mathrm{diag}(s_c^2))
+
+    Attributes
+    ----------
+    log_weight : Tensor of shape (n_members, n_components)
+        Log pi, nats.
+    loc, scale : Tensor of shape (n_members, n_components, latent_dim)
+    """
+
+    log_weight: Tensor
+    loc: Tensor
+    scale: Tensor
+
+    def _joint(self, posterior: "Independent[Normal]") -> Tensor:
+        """Log pi_c - KL(q to N_c), nats, shape (n_members, n, n_components)."""
+        loc, scale = posterior.mean.unsqueeze(2), posterior.stddev.unsqueeze(2)
+        wide = self.scale.unsqueeze(1)
+        ratio = ((loc - self.loc.unsqueeze(1)).square() + scale.square()) / wide.square()
+        divergence = (0.5 * (ratio - 1.0) + wide.log() - scale.log()).sum(-1)
+        return self.log_weight.unsqueeze(1) - divergence
+
+    def kl(self, posterior: "Independent[Normal]") -> Tensor:
+        r"""KL divergence from the mixture with its component: nats, shape (n_members, n).
+
+        .. math:: \mathrm{KL}(q(z)\,q(c) \,\|\, p(z, c))
+            = -\log \sum_c \pi_c \exp(-\mathrm{KL}(q \| N_c))
+
+        for the q(c) that makes it least, `responsibilities`. It is an upper
+        bound of KL(q to p), the one of Hershey and Olsen (2007, eq. 20), so the
+        ELBO stays a bound of log p(x), and no component is drawn.
+        """
+        return -self._joint(posterior).logsumexp(dim=-1)
+
+    def responsibilities(self, posterior: "Independent[Normal]") -> Tensor:
+        """q(c given x), shape (n_members, n, n_components)."""
+        return self._joint(posterior).softmax(dim=-1)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density of the mixture, nats."""
+        flat = z.flatten(1, -2).unsqueeze(2)
+        wide = self.scale.unsqueeze(1)
+        ratio = ((flat - self.loc.unsqueeze(1)) / wide).square()
+        density = -(0.5 * (ratio + math.log(2.0 * math.pi)) + wide.log()).sum(-1)
+        return (self.log_weight.unsqueeze(1) + density).logsumexp(dim=-1).reshape(z.shape[:-1])
+
+    def sample(self, member: int, noise: Tensor, uniform: Tensor) -> Tensor:
+        """A component chosen by `uniform`, moved and stretched by `noise`."""
+        ends = self.log_weight[member].exp().cumsum(dim=0)[:-1].contiguous()
+        chosen = torch.searchsorted(ends, uniform.to(ends), right=True)
+        return self.loc[member, chosen] + self.scale[member, chosen] * noise
+
+
+class LearnedMixture(nn.Module):
+    """Parameters of a `GaussianMixture` that is trained with the networks.
+
+    Scales have a floor, and so have weights, so that the encoder cannot gain by
+    making latent space ever smaller, and no component is lost for good.
+
+    Parameters
+    ----------
+    n_members, n_components, latent_dim : int
+    """
+
+    def __init__(self, n_members: int, n_components: int, latent_dim: int) -> None:
+        super().__init__()
+        self.raw_weight = nn.Parameter(torch.zeros(n_members, n_components))
+        self.loc = nn.Parameter(torch.zeros(n_members, n_components, latent_dim))
+        self.raw_scale = nn.Parameter(torch.zeros(n_members, n_components, latent_dim))
+
+    def forward(self) -> GaussianMixture:
+        """The mixture as it is now."""
+        share = FEWEST_TO_A_COMPONENT / self.raw_weight.shape[1]
+        weight = (1.0 - FEWEST_TO_A_COMPONENT) * self.raw_weight.softmax(dim=-1) + share
+        return GaussianMixture(weight.log(), self.loc, SMALLEST_COMPONENT + self.raw_scale.exp())
+
+    @torch.no_grad()
+    def start(self, weight: Tensor, loc: Tensor, scale: Tensor) -> None:
+        """Begin with these weights, locations and scales, as far as the floors allow."""
+        self.raw_weight.copy_(weight.clamp(min=1e-4).log())
+        self.loc.copy_(loc)
+        self.raw_scale.copy_((scale - SMALLEST_COMPONENT).clamp(min=SMALLEST_COMPONENT).log())
 
 
 @dataclass(frozen=True)

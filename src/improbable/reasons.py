@@ -1,15 +1,18 @@
 """Why rows score as they do, whatever they are made of: one function a kind of data."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from improbable.calibration import p_values
 from improbable.data.frames import Frame
 from improbable.data.images import ImageCodec
+from improbable.data.parts import Bools, Floats
 from improbable.data.pictures import Images
 from improbable.data.rows import Rows
 from improbable.data.sequences import SequenceCodec
@@ -17,8 +20,8 @@ from improbable.data.series import Series
 from improbable.data.table import TableCodec
 from improbable.data.tokens import UNKNOWN, UNKNOWN_NAME, Sequences
 from improbable.data.windows import WindowCodec
-from improbable.explanations import Explanation, expected_cells, names_seen
-from improbable.generation import reconstruction
+from improbable.explanations import Conditional, Explanation, expected_cells, names_seen
+from improbable.generation import Mixture, conditional, reconstruction
 from improbable.model import Model, as_batch
 from improbable.scores import code_margins
 from improbable.surprise import SurpriseMap
@@ -64,17 +67,47 @@ def _(codec: WindowCodec, model: Model, source: Series, rows: Rows, *, n_best: i
 def _explain_columns(
     codec: TableCodec | WindowCodec, model: Model, source: Frame, rows: Rows, n_best: int
 ) -> Explanation:
-    """Explanation by columns; of series their last points are expected, given what came before."""
     shares = model.shares(rows)
-    surprise = np.where(rows.missing, 0.0, model.reference.typical - shares)
+    p_values = model.reference.p_values(shares, rows.missing)
+    found = Findings(shares, p_values, model.reference.typical, _conditional(model, rows))
+    return explain_columns(codec, source, rows, found, n_best)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a model finds of the columns of some rows.
+
+    Attributes
+    ----------
+    shares : ndarray of shape (n, n_columns)
+        Of `expected_log_prob`, nats.
+    p_values : ndarray of shape (n, n_columns)
+        Of the shares.
+    typical : ndarray of shape (n_columns,)
+        Shares of an ordinary row, nats.
+    conditional : callable
+        What cells were expected to be; see `explanations.expected_cells`.
+    """
+
+    shares: Floats
+    p_values: Floats
+    typical: Floats
+    conditional: Conditional
+
+
+def explain_columns(
+    codec: TableCodec | WindowCodec, source: Frame, rows: Rows, found: Findings, n_best: int
+) -> Explanation:
+    """Explanation by columns; of series their last points are expected, given what came before."""
+    surprise = np.where(rows.missing, 0.0, found.typical - found.shares)
     rank = np.argsort(np.argsort(-surprise, axis=1, kind="stable"), axis=1)
-    expected = expected_cells(model.vae, codec, as_batch(rows), model.noise, rank < n_best)
+    expected = expected_cells(codec, rows.observed, rank < n_best, found.conditional)
     values = found_values(codec if isinstance(codec, TableCodec) else codec.point, source)
     seen, n_seen = names_seen(codec, values)
     return Explanation(
         columns=codec.names,
-        shares=shares,
-        p_values=model.reference.p_values(shares, rows.missing),
+        shares=found.shares,
+        p_values=found.p_values,
         surprise=surprise,
         values=values,
         expected=expected.values,
@@ -84,6 +117,17 @@ def _explain_columns(
         n_seen=n_seen,
         library=source.library,
     )
+
+
+def _conditional(model: Model, rows: Rows) -> Conditional:
+    """Mixtures of cells of some rows, given what of each is visible."""
+
+    def given(index: NDArray[np.intp], visible: Bools) -> Mixture:
+        batch = as_batch(rows.take(index))
+        seen = torch.from_numpy(visible).to(batch.values.dtype)
+        return conditional(model.vae, batch, seen, model.noise)
+
+    return given
 
 
 def found_values(codec: TableCodec, frame: Frame) -> NDArray[np.object_]:

@@ -80,8 +80,7 @@ class MemberGRU(nn.Module):
         super().__init__()
         self.units = units
         self.codes = MemberTable(n_members, n_codes, 3 * units)
-        self.state = MemberLinear(n_members, units, 3 * units)
-        self.state.fan_in = 2 * units  # spectral radius of 1, not of the root of 2
+        self.state = _state_layer(n_members, units)
 
     def forward(self, codes: Tensor, packed: Packed, known: Tensor | None = None) -> Tensor:
         """States after each code, shape (n_members, n_read, units), from a state of zeros.
@@ -98,12 +97,47 @@ class MemberGRU(nn.Module):
         if known is not None:
             keep = gates[..., self.units : 2 * self.units]
             keep.masked_fill_(~known.unsqueeze(-1), CLOSED)
-        read: Callable[..., Tensor] = _Reading.apply
-        return read(gates, self.state.weight, self.state.bias, packed.sizes)
+        return _read(gates, self.state, packed.sizes)
 
     def step(self, codes: Tensor, state: Tensor) -> Tensor:
         """State after one code, shapes (n_members, n) and (n_members, n, units)."""
         return _stepped(self.codes(codes), state, affine(self.state, state))[0]
+
+
+class MemberUnit(nn.Module):
+    """The same unit where the gates have other inputs than codes.
+
+    Parameters
+    ----------
+    n_members, units : int
+    """
+
+    def __init__(self, n_members: int, units: int) -> None:
+        super().__init__()
+        self.state = _state_layer(n_members, units)
+
+    def forward(self, gates: Tensor, sizes: list[int]) -> Tensor:
+        """States after each step, shape (n_members, n_read, units), from a state of zeros.
+
+        Parameters
+        ----------
+        gates : Tensor of shape (n_members, n_read, 3 units)
+            What inputs add to the reset and keep gates and to the state proposed, step by step.
+        sizes : list of int
+            Rows that are read in each step.
+        """
+        return _read(gates, self.state, sizes)
+
+
+def _state_layer(n_members: int, units: int) -> MemberLinear:
+    layer = MemberLinear(n_members, units, 3 * units)
+    layer.fan_in = 2 * units  # spectral radius of 1, not of the root of 2
+    return layer
+
+
+def _read(gates: Tensor, state: MemberLinear, sizes: list[int]) -> Tensor:
+    read: Callable[..., Tensor] = _Reading.apply
+    return read(gates, state.weight, state.bias, sizes)
 
 
 def _stepped(gate: Tensor, state: Tensor, inner: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,7 +14,7 @@ from improbable.data.parts import Bools, Floats
 from improbable.data.rows import Rows
 from improbable.errors import CalibrationWarning, DataError, DataWarning, ImprobableError
 from improbable.model import Model, as_batch
-from improbable.priors import AggregatedPosterior, Prior
+from improbable.priors import AggregatedPosterior, GaussianMixture, Prior, StandardNormal
 from improbable.reasons import explain_rows
 
 AUTO_ALPHA = 0.01
@@ -183,9 +183,11 @@ def _prior_named(model: Model, name: str | None) -> Prior:
     if name is None:
         return model.prior
     if name == "normal":
-        return model.vae.prior
-    if name == "aggregated" and isinstance(model.prior, AggregatedPosterior):
+        return StandardNormal(model.vae.latent_dim)
+    fitted = {"aggregated": AggregatedPosterior, "mixture": GaussianMixture}
+    if name in fitted and isinstance(model.prior, fitted[name]):
         return model.prior
     raise ImprobableError(
-        f"prior must be 'normal', or 'aggregated' if it was fitted with that, got {name!r}."
+        "prior must be 'normal', or 'aggregated' or 'mixture' if it was fitted with that, "
+        f"got {name!r}."
     )

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.special import chdtrc, gammaln
+from scipy.special import chdtr, chdtrc, gammaln
 from torch import Tensor
 from torch.distributions import Independent, LowRankMultivariateNormal, Normal
 
@@ -237,8 +237,9 @@ def chi_square_tail(draws: Draws) -> Tensor:
 
 def log_chi2_tail(distance: np.ndarray, degrees: np.ndarray) -> np.ndarray:
     """Log of the chi-square survival function, by its leading term where that underflows."""
+    below, beyond = chdtr(degrees, distance), chdtrc(degrees, distance)
     with np.errstate(divide="ignore"):
-        tail: np.ndarray = np.log(chdtrc(degrees, distance))
+        tail: np.ndarray = np.where(below < 0.5, np.log1p(-below), np.log(beyond))
     half = np.maximum(distance, 1e-300) / 2.0
     far = (degrees / 2.0 - 1.0) * np.log(half) - half - gammaln(degrees / 2.0)
     return np.where(np.isfinite(tail), tail, far)

@@ -7,6 +7,7 @@ from typing import Any
 from improbable import randomness
 from improbable.data.codec import Codec
 from improbable.data.table import TableCodec
+from improbable.data.windows import WindowCodec
 from improbable.errors import ImprobableError
 from improbable.fitting import Settings, as_sizes
 from improbable.schedules import Reliance
@@ -14,6 +15,7 @@ from improbable.scores import score_named
 from improbable.training import TrainConfig
 
 AUTO_STEPS = {"mlp": 80, "conv": 1_000, "gru": 300}
+AUTO_STEPS_OF_WINDOWS = {"mlp": 80, "conv": 80, "gru": 80}
 AUTO_LATENT = 16
 RELIANCE = {"gru": Reliance(warm_up=0.3, unheard=0.15, free_nats=3.0)}
 
@@ -38,8 +40,8 @@ def check_settings(params: Mapping[str, Any]) -> Settings:
         _check_share("contamination", params["contamination"], top=0.5, zero=False)
     if not _is_number(params["learning_rate"]) or not 0.0 < params["learning_rate"] < 1.0:
         _refuse("learning_rate", "a number between 0 and 1", params["learning_rate"])
-    if params["prior"] not in ("auto", "aggregated", "normal"):
-        _refuse("prior", "'auto', 'aggregated' or 'normal'", params["prior"])
+    if params["prior"] not in ("auto", "aggregated", "normal", "mixture"):
+        _refuse("prior", "'auto', 'aggregated', 'normal' or 'mixture'", params["prior"])
     score_named(params["score_function"])
     hidden = _layers("hidden", params["hidden"])
     mirror = params["decoder_hidden"]
@@ -69,12 +71,14 @@ def _prior(params: Mapping[str, Any]) -> str:
 
 
 def _training(params: Mapping[str, Any], codec: Codec) -> TrainConfig:
-    steps = params["max_steps"]
+    steps, windows = params["max_steps"], isinstance(codec, WindowCodec)
+    if steps == "auto":
+        steps = (AUTO_STEPS_OF_WINDOWS if windows else AUTO_STEPS).get(codec.network, 1)
     return TrainConfig(
-        max_steps=AUTO_STEPS[codec.network] if steps == "auto" else int(steps),
+        max_steps=int(steps),
         batch_size=int(params["batch_size"]),
         learning_rate=float(params["learning_rate"]),
-        reliance=RELIANCE.get(codec.network, Reliance()),
+        reliance=Reliance() if windows else RELIANCE.get(codec.network, Reliance()),
     )
 
 

@@ -6,8 +6,11 @@ maps are linear, so they fit into the linear paths of encoder and decoder, and
 training starts at the best linear model instead of at noise.
 """
 
+import warnings
 from typing import cast
 
+import numpy as np
+import scipy
 import torch
 from torch import Tensor
 
@@ -22,9 +25,12 @@ from improbable.likelihoods import (
     StudentT,
 )
 from improbable.networks import Network
+from improbable.priors import LearnedMixture
 from improbable.vae import VAE, Batch
 
 START_ROWS = 20_000
+COMPONENTS, GROUPED_ROWS, ROUNDS = 64, 4_096, 20
+APART = 0.1
 WIDE = 1_500
 SHRINK = 0.05
 
@@ -70,6 +76,39 @@ def principal_axes(centered: Tensor, latent_dim: int) -> tuple[Tensor, Tensor]:
     weights = torch.zeros(latent_dim, centered.shape[1], dtype=torch.float64)
     weights[: len(strength)] = (vectors[:, : len(strength)] * strength).T
     return weights, noise
+
+
+@torch.no_grad()
+def mixture_start(vae: VAE, rows: Batch, rng: np.random.Generator) -> None:
+    """Give a VAE a mixture to learn as prior, a component at each group of its encodings.
+
+    Groups are those of k-means, so that no component begins without rows. A
+    little noise tells components apart where all encodings are alike.
+    """
+    rows = rows[:GROUPED_ROWS]
+    posterior = vae.encode(rows.values, rows.observed)
+    within = posterior.stddev.square().mean(dim=1)
+    vae.mixture = LearnedMixture(vae.n_members, COMPONENTS, vae.latent_dim)
+    found = [_groups(points, COMPONENTS, rng) for points in posterior.mean]
+    weight, loc, spread = (torch.stack(part) for part in zip(*found, strict=True))
+    scale = (spread + within.unsqueeze(1)).sqrt()
+    noise = torch.as_tensor(rng.standard_normal(loc.shape))
+    vae.mixture.start(weight, loc + APART * scale * noise, scale)
+
+
+def _groups(points: Tensor, n_groups: int, rng: np.random.Generator) -> tuple[Tensor, ...]:
+    """Shares, centers and variances of groups of points, by k-means."""
+    points = points.double()
+    with warnings.catch_warnings():  # groups without points keep their places
+        warnings.simplefilter("ignore")
+        centers, group = scipy.cluster.vq.kmeans2(
+            points.numpy(), n_groups, ROUNDS, minit="++", rng=rng
+        )
+    member = torch.nn.functional.one_hot(torch.as_tensor(group).long(), n_groups).double()
+    loc = torch.as_tensor(centers)
+    count = member.sum(dim=0).clamp(min=1.0).unsqueeze(1)
+    variance = member.T @ (points - loc[group]).square() / count
+    return member.mean(dim=0), loc, variance
 
 
 def _write_decoder(

@@ -13,7 +13,7 @@ from torch import Tensor
 from improbable.networks import owners, share_storage
 from improbable.objective import elbo
 from improbable.schedules import Reliance, one_cycle
-from improbable.vae import VAE, Batch
+from improbable.vae import VAE, Batch, aligned, component_note
 
 ACTIVE_UNIT = 0.01
 MAX_ROLLBACKS = 5
@@ -306,9 +306,9 @@ class _Run:
             while len(order) < n_steps * size:
                 order = torch.cat([order, self._permutation()])
             index, order = order[: n_steps * size].view(n_steps, size), order[n_steps * size :]
-            batches = self.rows[index[:, own]]
-            visible = batches.observed * self.draw_masks(n_steps, size)[:, own]
-            noise = self._normal(n_steps, vae.n_members, size, vae.latent_dim)[:, :, own]
+            batches = self.rows[index[:, own]].aligned()
+            visible = aligned(batches.observed * self.draw_masks(n_steps, size)[:, own])
+            noise = aligned(self._normal(n_steps, vae.n_members, size, vae.latent_dim)[:, :, own])
             yield from ((batches[i], visible[i], noise[i]) for i in range(n_steps))
 
     def _permutation(self) -> Tensor:
@@ -363,6 +363,8 @@ class _Run:
 
     def history(self, reason: StopReason) -> History:
         active = active_units(self.vae, self.held_out)
+        message = _message(reason, active, self.vae.latent_dim, self.rollbacks)
+        message += component_note(self.vae, self.held_out)
         return History(
             steps=tuple(self.steps),
             train_elbo=tuple(self.train_curve),
@@ -370,7 +372,7 @@ class _Run:
             best_elbo=tuple(self.best_elbo.tolist()),
             best_step=self.best_step,
             stop_reason=reason.name.lower(),
-            message=_message(reason, active, self.vae.latent_dim, self.rollbacks),
+            message=message,
             active_units=tuple(active),
             rollbacks=self.rollbacks,
         )
@@ -388,8 +390,8 @@ def _message(reason: StopReason, active: list[int], latent_dim: int, rollbacks: 
     if min(active) == 0:
         notes.append(
             f"posterior collapse: {active.count(0)} of {len(active)} members use none of their "
-            f"{latent_dim} latent dimensions, so columns are judged one by one; that is right "
-            "for independent columns, otherwise add rows or lower latent_dim"
+            f"{latent_dim} latent dimensions, so z tells nothing of what it decodes; that is "
+            "right where all of it is independent, otherwise add rows or lower latent_dim"
         )
     if rollbacks:
         notes.append(f"{rollbacks} non-finite steps were rolled back at a lower learning rate")

@@ -14,10 +14,20 @@ from improbable.data.parts import Part
 from improbable.errors import DataError
 from improbable.joint import Joint, JointDistribution
 from improbable.networks import MemberMLP
-from improbable.priors import StandardNormal
+from improbable.priors import LearnedMixture, Prior, StandardNormal
 from improbable.recurrent import RecurrentDecoder, RecurrentEncoder
+from improbable.temporal import (
+    ConvReader,
+    ConvWriter,
+    Points,
+    RecurrentReader,
+    RecurrentWriter,
+    WindowDecoder,
+    WindowEncoder,
+)
 
 LOG_SCALE_BOUND = 7.0
+IN_USE = 0.1
 
 
 @dataclass(frozen=True)
@@ -44,10 +54,19 @@ class Batch:
     def __getitem__(self, index: Tensor | slice | int) -> "Batch":
         return Batch(self.values[index], self.observed[index], self.offsets[index])
 
+    def aligned(self) -> "Batch":
+        """The same rows, laid out as networks have them."""
+        return Batch(aligned(self.values), aligned(self.observed), self.offsets)
+
     def to(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> "Batch":
         """The same rows in another precision or place."""
         moved = (t.to(device, dtype) for t in (self.values, self.observed, self.offsets))
         return Batch(*moved)
+
+
+def aligned(rows: Tensor) -> Tensor:
+    """Rows that run fastest in memory, as in the networks: what mixes both is not copied then."""
+    return rows.mT.contiguous().mT
 
 
 class VAE(nn.Module):
@@ -68,8 +87,14 @@ class VAE(nn.Module):
         Column, and cell, that each part belongs to.
     n_columns, n_cells : int
         Columns of the table, those without parts included, and cells of a row.
+
+    Attributes
+    ----------
+    mixture : LearnedMixture or None
+        p(z) that is trained with the networks; the standard Normal if None.
     """
 
+    mixture: LearnedMixture | None
     low: Tensor
     high: Tensor
     entry_part: Tensor
@@ -93,7 +118,7 @@ class VAE(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
-        self.latent_dim, self.n_members = latent_dim, n_members
+        self.latent_dim, self.n_members, self.mixture = latent_dim, n_members, None
         self.n_columns, self.n_cells = n_columns, n_cells
         widths = torch.tensor([part.width for part in parts], dtype=torch.long)
         entry_part = torch.repeat_interleave(torch.arange(len(parts)), widths)
@@ -167,9 +192,9 @@ class VAE(nn.Module):
         return (count > 0.0).to(observed.dtype)
 
     @property
-    def prior(self) -> StandardNormal:
-        """p(z) in training: standard Normal."""
-        return StandardNormal(self.latent_dim)
+    def prior(self) -> Prior:
+        """p(z) in training: standard Normal, or the learned mixture."""
+        return StandardNormal(self.latent_dim) if self.mixture is None else self.mixture()
 
 
 def assemble_vae(
@@ -181,7 +206,7 @@ def assemble_vae(
 ) -> VAE:
     """VAE of what a codec encodes, with the networks it asks for, all weights zero."""
     likelihood = Joint.of(codec.parts)
-    build = NETWORKS[codec.network]
+    build = (NETWORKS if codec.span is None else WINDOW_NETWORKS)[codec.network]
     encoder, decoder = build(
         codec.shape, likelihood, latent_dim, hidden, decoder_hidden, n_members
     )
@@ -230,7 +255,49 @@ def _recurrences(
     return encoder, RecurrentDecoder(n_members, latent_dim, decoder_hidden, *shape)
 
 
+def _gated_units(
+    shape: tuple[int, ...],
+    likelihood: Joint,
+    latent_dim: int,
+    hidden: Sequence[int],
+    decoder_hidden: Sequence[int],
+    n_members: int,
+) -> tuple[nn.Module, nn.Module]:
+    points = Points.of(likelihood.blocks, shape[0])
+    encoder = WindowEncoder(n_members, points, RecurrentReader, hidden, 2 * latent_dim)
+    return encoder, WindowDecoder(n_members, latent_dim, decoder_hidden, points, RecurrentWriter)
+
+
+def _dilated_convolutions(
+    shape: tuple[int, ...],
+    likelihood: Joint,
+    latent_dim: int,
+    hidden: Sequence[int],
+    decoder_hidden: Sequence[int],
+    n_members: int,
+) -> tuple[nn.Module, nn.Module]:
+    points = Points.of(likelihood.blocks, shape[0])
+    encoder = WindowEncoder(n_members, points, ConvReader, hidden, 2 * latent_dim)
+    return encoder, WindowDecoder(n_members, latent_dim, decoder_hidden, points, ConvWriter)
+
+
 NETWORKS = {"mlp": _perceptrons, "conv": _convolutions, "gru": _recurrences}
+WINDOW_NETWORKS = {"mlp": _perceptrons, "gru": _gated_units, "conv": _dilated_convolutions}
+
+
+@torch.no_grad()
+def component_note(vae: VAE, rows: Batch) -> str:
+    """How many components of a learned prior rows fall into, in words; empty without one.
+
+    Those with at least a tenth of an equal share of the rows count.
+    """
+    if vae.mixture is None or not len(rows):
+        return ""
+    share = vae.mixture().responsibilities(vae.encode(rows.values, rows.observed)).mean(dim=1)
+    used = (share * share.shape[1] > IN_USE).sum(dim=-1)
+    note = f"; rows fall into {int(used.min())} of {share.shape[1]} components of the prior"
+    alone = ", so that it is one Gaussian: prior='aggregated' says more of where rows lie"
+    return note + (alone if int(used.min()) <= 1 else "")
 
 
 def _bounds(parts: Sequence[Part], side: str) -> Tensor:

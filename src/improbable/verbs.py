@@ -123,7 +123,8 @@ class RowVerbs:
         n_samples : int
             Rows.
         prior : str, optional
-            "aggregated", where training rows lie, or "normal"; the detector's own if None.
+            "aggregated", where training rows lie, "mixture" or "normal"; the detector's
+            own if None.
         given : mapping of str to value, optional
             Columns held at a value, as in ``{"sex": "F"}``; the others follow by
             importance resampling.

@@ -15,6 +15,7 @@ from improbable.cli.options import (
     About,
     Array,
     BatchSize,
+    Calendar,
     CalibrationFraction,
     Contamination,
     Contrast,
@@ -72,7 +73,6 @@ ARGUMENTS = {
 
 
 def fit(
-    context: typer.Context,
     input: Input,
     output: ModelOutput,
     label: Label = None,
@@ -88,6 +88,7 @@ def fit(
     time: Time = None,
     entity: Entity = None,
     score_of: ScoreOf = None,
+    calendar: Calendar = None,
     sequence: SequenceColumn = None,
     unit: Unit = None,
     max_rows: MaxRows = None,
@@ -112,16 +113,14 @@ def fit(
 ) -> None:
     """Learn what normal rows, series, sequences or images look like.
 
-    INPUT is read, column kinds are inferred, and one model file is written. Rows are judged
-    one by one, or with --window, --time, --entity or --score-of as points of series, each
-    among its neighbors in time, or with --sequence as sequences of tokens. What is not said
-    defaults to what VAEDetector does.
+    INPUT is read, column kinds are inferred, and one model file is written. --window and the
+    other options of series judge each row among its neighbors in time, --sequence the tokens
+    of a column. What is not said defaults to what VAEDetector does.
     """
-    _fit(context.params)
+    _fit(locals())
 
 
 def refit(
-    context: typer.Context,
     input: Input,
     model: ModelFile,
     output: ModelOutput,
@@ -144,9 +143,10 @@ def refit(
     Columns and their encoding stay as they were at fit; weights, prior and p-values follow the
     rows of INPUT, so pass rows of before along with new ones if both are still normal.
     """
+    given = {**dict.fromkeys(ARGUMENTS), **locals()}
     from improbable.cli.modeling import refit_file
 
-    _fit({**dict.fromkeys(ARGUMENTS), **context.params}, partial(refit_file, model))
+    _fit(given, partial(refit_file, model))
 
 
 def _fit(options: dict[str, Any], learn: Callable[..., dict[str, Any]] | None = None) -> None:

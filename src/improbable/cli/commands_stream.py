@@ -44,6 +44,7 @@ Events = Annotated[
 
 
 def watch(
+    context: typer.Context,
     model: ModelFile,
     input: Lines = "-",
     alpha: Alpha = 0.01,
@@ -58,7 +59,8 @@ def watch(
 
     Writes a line for every alarm as soon as it is decided: position, time, score, p_value,
     threshold, reasons, and when an event begins and ends. Lines that cannot be read are
-    reported and left out. A state goes on with the options that it began with.
+    reported and left out. A state goes on with the options that it began with, and refuses
+    others.
     """
     from improbable.cli.watching import Said, open_stream, watch_lines
     from improbable.persistence import load
@@ -67,5 +69,11 @@ def watch(
     said = Said.of(all=all, events=events)
     rule = Rule(alpha, adapt, depth, join)
     rule.check()
-    stream = open_stream(load(model), rule, state)
+    asked = [name for name in vars(rule) if _is_given(context, name)]
+    stream = open_stream(load(model), rule, state, asked)
     watch_lines(stream, input, said, state)
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -108,7 +108,7 @@ class InputFile:
             if value:
                 raise DataError(f"{option} is for tables. Leave it out.")
         if series:
-            raise DataError("--window, --time, --entity and --score-of are for series.")
+            raise DataError("Images have no series. Leave out --window and the like.")
 
     def check_table(self, size: str | None = None, contrast: str | None = None) -> None:
         """Refuse what is said of images only."""

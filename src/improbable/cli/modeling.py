@@ -104,7 +104,8 @@ def _described(codec: Codec) -> dict[str, Any]:
         }
     if isinstance(codec, WindowCodec):
         about = {"window": codec.length, "step": codec.step, "score_of": codec.score_of}
-        return {**_described(codec.point), **about, "time": codec.time, "entity": codec.entity}
+        named = {"time": codec.time, "entity": codec.entity, "calendar": list(codec.calendar)}
+        return {**_described(codec.point), **about, **named}
     schema = codec.to_json()
     if isinstance(codec, SequenceCodec):
         return {name: schema[name] for name in ("max_length", "form", "n_seen", "n_rare")} | {

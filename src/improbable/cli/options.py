@@ -251,7 +251,7 @@ Size = Annotated[
         "--size", metavar="28x28", help="Height and width to resize a folder's images to."
     ),
 ]
-Prior = Annotated[str | None, typer.Option(help="p(z): aggregated or normal.")]
+Prior = Annotated[str | None, typer.Option(help="p(z): aggregated, normal or mixture.")]
 ScoreFunction = Annotated[str | None, typer.Option(help="The score that decides.")]
 Contamination = Annotated[
     str | None,
@@ -300,6 +300,15 @@ ScoreOf = Annotated[
         "--score-of",
         metavar="all|last",
         help="Series: judge a row by all windows that hold it, or by those before it alone.",
+    ),
+]
+Calendar = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--calendar",
+        metavar="hour|weekday",
+        help="Series: judge each row by the hour, or day of the week, of its time as well; "
+        "repeatable.",
     ),
 ]
 SequenceColumn = Annotated[

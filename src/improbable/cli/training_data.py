@@ -46,7 +46,7 @@ class Choice:
     max_rows : int, optional
         Most rows of a table to read, at random; a million if None. Of series the
         last ones.
-    window, time, entity, score_of : str, optional
+    window, time, entity, score_of, calendar : str, or sequence of str, optional
         What makes rows points of series; see `improbable.data.windows.WindowCodec`.
     sequence, unit : str, optional
         Column of sequences, and what its strings are cut into.
@@ -63,6 +63,7 @@ class Choice:
     time: str | None = None
     entity: str | None = None
     score_of: str | None = None
+    calendar: Sequence[str] = ()
     sequence: str | None = None
     unit: str | None = None
 
@@ -70,8 +71,8 @@ class Choice:
     def series(self) -> dict[str, Any]:
         """Arguments of the codec of series that were given; none for a table."""
         length = None if self.window is None else parsing.window(self.window)
-        given = {"length": length, "time": self.time, "entity": self.entity}
-        given["score_of"] = self.score_of
+        given: dict[str, Any] = {"length": length, "time": self.time, "entity": self.entity}
+        given |= {"score_of": self.score_of, "calendar": tuple(self.calendar) or None}
         return {name: value for name, value in given.items() if value is not None}
 
     def reading(self, labels: Labels) -> Keep | None:
@@ -157,7 +158,7 @@ def _sequences_to_learn(
     if choice.series or choice.kind or "likelihood" in params:
         raise DataError(
             "--sequence goes with neither columns nor series. Leave out --kind, --likelihood, "
-            "--window, --time, --entity and --score-of."
+            "--window and the other options of series."
         )
     unit, seed = choice.unit or "auto", int(params["random_state"])
     found, n_rows = _sequences(input, choice, choice.sequence, unit, seed)

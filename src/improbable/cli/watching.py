@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
@@ -70,11 +70,35 @@ class Interruption:
             raise KeyboardInterrupt
 
 
-def open_stream(detector: Any, rule: Rule, state: str | None) -> Stream:
-    """A new stream of a model, or that of a state."""
-    if state is not None and os.path.exists(state):
-        return load_stream(state, detector)
-    return Stream(detector._fitted(), rule)
+def open_stream(detector: Any, rule: Rule, state: str | None, asked: Collection[str]) -> Stream:
+    """A new stream of a model, or that of a state.
+
+    Parameters
+    ----------
+    detector : VAEDetector
+    rule : Rule
+    state : path, optional
+    asked : collection of str
+        Settings of `rule` that the user gave; a state must have begun with them.
+    """
+    if state is None or not os.path.exists(state):
+        return Stream(detector._fitted(), rule)
+    stream = load_stream(state, detector)
+    for name in asked:
+        began, wanted = _option(name, stream.rule), _option(name, rule)
+        if began != wanted:
+            raise ImprobableError(
+                f"{state} began with {began}, not {wanted}. Leave the option out to go on with "
+                "it, or pass another file to begin anew."
+            )
+    return stream
+
+
+def _option(name: str, rule: Rule) -> str:
+    value = getattr(rule, name)
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name} {value}"
 
 
 def watch_lines(stream: Stream, path: str, said: Said, state: str | None) -> None:

@@ -73,7 +73,10 @@ class Codec(Protocol):
 
     @property
     def network(self) -> str:
-        """Name in `improbable.vae.NETWORKS` of the networks that suit the data."""
+        """Name in `improbable.vae.NETWORKS` of the networks that suit the data.
+
+        In `WINDOW_NETWORKS` if rows span more than one item.
+        """
         ...
 
     @property
@@ -125,7 +128,7 @@ class Codec(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Layout of an encoded row: (event_size,), or channels, height and width."""
+        """Layout of an encoded row: (event_size,), channels, height and width, or length first."""
         ...
 
     def open(self, data: Any) -> Source:

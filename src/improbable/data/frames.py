@@ -328,7 +328,7 @@ def _arrow_column(column: RawColumn) -> pa.Array:
     if column.dtype in ("String", "Categorical", "Enum"):
         return pa.array(_texts(column), pa.string())
     if column.dtype.startswith("Date"):
-        return _arrow_times(column)
+        return arrow_times(column)
     numbers = _as_number(column)
     missing = np.isnan(numbers)
     if column.dtype.startswith("Duration"):
@@ -355,7 +355,8 @@ def _texts(column: RawColumn) -> Values:
     return time_text(column.values) if column.storage == "time" else number_text(column.values)
 
 
-def _arrow_times(column: RawColumn) -> pa.Array:
+def arrow_times(column: RawColumn) -> pa.Array:
+    """Time stamps, or texts of such, in the type and time zone they came in."""
     seconds = column.values if column.storage == "time" else parse_times(column.values)[0]
     micro = pa.timestamp("us")
     if column.dtype == "Date":

@@ -1,10 +1,15 @@
-"""How long a series takes to repeat itself."""
+"""How long a series takes to repeat itself, and how long its windows are."""
 
 import numpy as np
 from numpy.typing import NDArray
 
+from improbable.data.frames import Frame
 from improbable.data.parts import Floats
+from improbable.data.timeline import Timeline
 
+LONGEST_PERIOD = 128
+USUAL, USUAL_OF_MANY = 64, 32
+MOST_CELLS = 2_048
 LONGEST_LOOK = 20_000
 SHORTEST = 3
 WEAKEST = 0.1
@@ -47,3 +52,17 @@ def autocorrelation(series: NDArray[np.float64], n_lags: int) -> Floats:
     power = np.abs(np.fft.rfft(centered, 2 * len(centered))) ** 2
     products: Floats = np.fft.irfft(power)[: n_lags + 1]
     return products / products[0] if products[0] > 0.0 else np.zeros(n_lags + 1)
+
+
+def usual_length(values: Frame, timeline: Timeline) -> int:
+    """Whole periods of the columns of numbers, bounded by what rows and columns allow."""
+    numbers = [raw.values for raw in values.columns.values() if raw.storage == "number"]
+    usual = USUAL if len(values.columns) == 1 else USUAL_OF_MANY
+    period = None
+    if numbers:
+        row = timeline.row
+        placed = np.column_stack([np.where(row >= 0, cells[row], np.nan) for cells in numbers])
+        period = dominant_period(placed, LONGEST_PERIOD)
+    whole = usual if period is None else -(-usual // period) * period
+    most = min(MOST_CELLS // len(values.columns), values.n_rows // 10)
+    return max(1, min(whole, most))

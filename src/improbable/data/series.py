@@ -7,10 +7,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.frames import Frame
+from improbable.data.frames import Frame, RawColumn, read_frame
 from improbable.data.parts import Bools, Floats, Part
 from improbable.data.rows import DenseRows
+from improbable.data.texts import parse_times
 from improbable.data.timeline import Index, Timeline, blocks_of
+from improbable.errors import DataError
 
 LONGEST_BRIDGE = 8
 NUMBERS = ("normal", "normal_per_column", "normal_fixed", "student_t")
@@ -265,3 +267,33 @@ def bridged(points: DenseRows, timeline: Timeline, layout: Layout) -> DenseRows:
         values[gap, entries] = (1.0 - weight) * values[a, entries] + weight * values[b, entries]
         observed[gap, p] = observed[a, p]
     return replace(points, values=values, observed=observed)
+
+
+def read_points(data: Any) -> Frame:
+    """Plain columns of a table, or of one series of numbers."""
+    if isinstance(data, Frame):
+        return data
+    if hasattr(data, "to_frame") and getattr(data, "ndim", 1) == 1:
+        return read_frame(data.to_frame())
+    flat = np.ndim(data) == 1 if isinstance(data, np.ndarray | list | tuple) else False
+    if flat and not (len(data) and isinstance(data[0], dict)):
+        return read_frame([[value] for value in data])
+    return read_frame(data)
+
+
+def seconds_of(name: str, raw: RawColumn) -> Floats:
+    """Times of a column, all of them known.
+
+    Raises
+    ------
+    DataError
+        If some are missing or unreadable.
+    """
+    times = raw.values if raw.storage != "text" else parse_times(raw.values)[0]
+    times = np.asarray(times, dtype=np.float64)
+    if not np.isfinite(times).all():
+        raise DataError(
+            f"{np.count_nonzero(~np.isfinite(times))} of {len(times)} times in column {name!r} "
+            "are missing or unreadable. Remove those rows, or pass time=None."
+        )
+    return times

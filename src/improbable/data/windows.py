@@ -1,6 +1,7 @@
 """Series to windows and back: the codec of time series."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -8,24 +9,34 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from improbable.data.calendar import (
+    calendar_columns,
+    calendar_kinds,
+    check_calendar,
+    column_of,
+)
 from improbable.data.codec import Span
-from improbable.data.frames import Frame, RawColumn, Values, read_frame
+from improbable.data.frames import Frame, RawColumn, Values
 from improbable.data.parts import Bools, Floats, Part
-from improbable.data.periods import dominant_period
+from improbable.data.periods import usual_length
 from improbable.data.rows import DenseRows, Rows
 from improbable.data.schema import Column, kinds_from_json, kinds_to_json
-from improbable.data.series import Layout, Series, WindowRows, placed
+from improbable.data.series import (
+    Layout,
+    Series,
+    WindowRows,
+    placed,
+    read_points,
+    seconds_of,
+)
 from improbable.data.table import TableCodec
-from improbable.data.texts import parse_times
 from improbable.data.timeline import Index, Timeline, lay_out
 from improbable.errors import DataError, DataWarning, SchemaError
 
-LONGEST_PERIOD = 128
-USUAL, USUAL_OF_MANY = 64, 32
-MOST_CELLS = 2_048
 FEWEST = 4
 TIME_NAMES = frozenset({"time", "timestamp", "date", "datetime", "ds"})
 SCORES_OF = ("all", "last")
+NETWORKS = ("mlp", "gru", "conv")
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,11 @@ class WindowCodec:
     kinds, likelihood
         Of the other columns, as in `TableCodec`; "auto" is "normal_per_column" for
         numbers: a scale for each column and point of a window, whatever z.
+    network : {"mlp", "gru", "conv"}
+        What reads and writes windows: perceptrons, all points at once, or gated
+        recurrent units or dilated convolutions, point by point.
+    calendar : sequence of {"hour", "weekday"}
+        What a row's time stamp tells of it, each as one more column that is judged.
 
     Attributes
     ----------
@@ -67,6 +83,8 @@ class WindowCodec:
     score_of: str = "all"
     kinds: Any = None
     likelihood: Any = "auto"
+    network: str = "mlp"
+    calendar: Sequence[str] = ()
     step: float | None = field(default=None, repr=False)
     point: TableCodec = field(default=TableCodec(), repr=False)
     head: tuple[tuple[str, str, str], ...] = field(default=(), repr=False)
@@ -82,7 +100,7 @@ class WindowCodec:
         if isinstance(data, Series):
             return data
         self._check()
-        frame = _read(data)
+        frame = read_points(data)
         if frame.n_rows < FEWEST:
             raise DataError(
                 f"{frame.n_rows} rows are too few for a series. Pass {FEWEST} rows or more."
@@ -91,7 +109,8 @@ class WindowCodec:
         timeline = opened._timeline(frame)
         length = self.length
         if isinstance(length, str):
-            length = _auto_length(opened._values(frame), timeline)
+            length = usual_length(opened._own(frame), timeline)
+        check_calendar(self.calendar, opened.time)
         return Series(frame, timeline, length, np.arange(frame.n_rows))
 
     def fit(self, data: Any, trusted: NDArray[np.intp] | None = None) -> Self:
@@ -100,7 +119,8 @@ class WindowCodec:
         time = self._time_column(series.frame)
         opened = replace(self, time=time, length=series.length, step=series.timeline.step)
         likelihood = "normal_per_column" if self.likelihood == "auto" else self.likelihood
-        point = TableCodec(self.kinds, likelihood)
+        kinds = calendar_kinds(time, self.calendar, self.kinds)
+        point = TableCodec(kinds, likelihood)
         point = point.fit(opened._values(series.rows), trusted)
         head = tuple(
             (name, raw.storage, raw.dtype)
@@ -112,6 +132,8 @@ class WindowCodec:
     def _check(self) -> None:
         if self.score_of not in SCORES_OF:
             raise DataError(f"score_of must be one of {SCORES_OF}, got {self.score_of!r}.")
+        if self.network not in NETWORKS:
+            raise DataError(f"network must be one of {NETWORKS}, got {self.network!r}.")
         length: Any = self.length
         whole = isinstance(length, int | np.integer) and not isinstance(length, bool)
         if length != "auto" and not (whole and length >= 1):
@@ -138,21 +160,27 @@ class WindowCodec:
         if self.entity is not None:
             names = frame.columns[self.entity].values.astype(str)
             entities = np.unique(names, return_inverse=True)[1].astype(np.int64)
-        times = None if self.time is None else _seconds(self.time, frame.columns[self.time])
+        times = None if self.time is None else seconds_of(self.time, frame.columns[self.time])
         return lay_out(times, entities, frame.n_rows, self.step)
 
     def _values(self, frame: Frame) -> Frame:
-        """The columns that are judged: all but time and entity."""
+        """The columns that are judged: those of values, and the calendar's."""
+        own = self._own(frame)
+        return replace(own, columns={**own.columns, **self.told_by_calendar(frame)})
+
+    def told_by_calendar(self, frame: Frame) -> dict[str, RawColumn]:
+        """Columns of what the calendar says of the rows of a frame."""
+        at_fit = {name: dtype for name, _, dtype in self.head}.get(self.time or "")
+        stamps = frame.columns.get(self.time or "")
+        return calendar_columns(self.time, stamps, self.calendar, at_fit)
+
+    def _own(self, frame: Frame) -> Frame:
+        """The columns of values: all but time and entity."""
         apart = (self.time, self.entity)
         columns = {name: raw for name, raw in frame.columns.items() if name not in apart}
         if not columns:
             raise DataError("The series has no column of values. Pass one or more.")
         return replace(frame, columns=columns)
-
-    @property
-    def network(self) -> str:
-        """Perceptrons over whole windows."""
-        return "mlp"
 
     @property
     def library(self) -> str:
@@ -203,18 +231,19 @@ class WindowCodec:
     @property
     def n_features(self) -> int:
         """Columns of the series, time and entity included."""
-        return self.point.n_features + len(self.head)
+        return self.point.n_features + len(self.head) - len(self.calendar)
 
     @property
     def feature_names(self) -> list[str] | None:
         """Names of the columns, if they came with the data."""
         values = self.point.feature_names
-        return None if values is None else [name for name, _, _ in self.head] + values
+        own = [name for name in values or [] if name not in self.derived]
+        return None if values is None else [name for name, _, _ in self.head] + own
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Layout of an encoded row."""
-        return (self.event_size,)
+        """Points of a window, and entries of each."""
+        return (int(self.length), self.point.event_size)
 
     def read(self, data: Any) -> Series:
         """Rows of series with the columns seen at fit.
@@ -231,7 +260,7 @@ class WindowCodec:
         """
         if isinstance(data, Series):
             return data
-        frame = _read(data)
+        frame = read_points(data)
         timeline = self._timeline(frame)
         self._check_pace(timeline)
         values = self.point.matched(self._values(frame))
@@ -293,8 +322,15 @@ class WindowCodec:
         return self._headed(self.point.fill(values[:, self._last], self._values(rows)), rows)
 
     def _headed(self, values: Frame, rows: Frame) -> Frame:
+        """Values beside time and entity, without what the calendar says."""
         apart = {name: rows.columns[name] for name, _, _ in self.head}
-        return replace(values, columns={**apart, **values.columns})
+        own = {name: raw for name, raw in values.columns.items() if name not in self.derived}
+        return replace(values, columns={**apart, **own})
+
+    @cached_property
+    def derived(self) -> tuple[str, ...]:
+        """Names of the calendar's columns."""
+        return tuple(column_of(str(self.time), name) for name in self.calendar)
 
     @cached_property
     def _last(self) -> Index:
@@ -336,6 +372,8 @@ class WindowCodec:
             "time": self.time,
             "entity": self.entity,
             "score_of": self.score_of,
+            "network": self.network,
+            "calendar": list(self.calendar),
             "kinds": kinds_to_json(self.kinds),
             "likelihood": self.likelihood,
             "step": self.step,
@@ -352,46 +390,11 @@ class WindowCodec:
             time=record["time"],
             entity=record["entity"],
             score_of=str(record["score_of"]),
+            network=str(record.get("network", "mlp")),
+            calendar=tuple(str(name) for name in record.get("calendar", ())),
             kinds=kinds_from_json(record["kinds"]),
             likelihood=record["likelihood"],
             step=None if record["step"] is None else float(record["step"]),
             point=TableCodec.from_json(record["point"]),
             head=tuple((str(a), str(b), str(c)) for a, b, c in record["head"]),
         )
-
-
-def _read(data: Any) -> Frame:
-    """Plain columns of a table, or of one series of numbers."""
-    if isinstance(data, Frame):
-        return data
-    if hasattr(data, "to_frame") and getattr(data, "ndim", 1) == 1:
-        return read_frame(data.to_frame())
-    flat = np.ndim(data) == 1 if isinstance(data, np.ndarray | list | tuple) else False
-    if flat and not (len(data) and isinstance(data[0], dict)):
-        return read_frame([[value] for value in data])
-    return read_frame(data)
-
-
-def _seconds(name: str, raw: RawColumn) -> Floats:
-    times = raw.values if raw.storage != "text" else parse_times(raw.values)[0]
-    times = np.asarray(times, dtype=np.float64)
-    if not np.isfinite(times).all():
-        raise DataError(
-            f"{np.count_nonzero(~np.isfinite(times))} of {len(times)} times in column {name!r} "
-            "are missing or unreadable. Remove those rows, or pass time=None."
-        )
-    return times
-
-
-def _auto_length(values: Frame, timeline: Timeline) -> int:
-    """Whole periods of the columns of numbers, bounded by what rows and columns allow."""
-    numbers = [raw.values for raw in values.columns.values() if raw.storage == "number"]
-    usual = USUAL if len(values.columns) == 1 else USUAL_OF_MANY
-    period = None
-    if numbers:
-        row = timeline.row
-        placed = np.column_stack([np.where(row >= 0, cells[row], np.nan) for cells in numbers])
-        period = dominant_period(placed, LONGEST_PERIOD)
-    whole = usual if period is None else -(-usual // period) * period
-    most = min(MOST_CELLS // len(values.columns), values.n_rows // 10)
-    return max(1, min(whole, most))

@@ -1,7 +1,7 @@
 """The likelihoods once more, in NumPy and SciPy: what scores without torch are made of.
 
 `improbable.likelihoods` builds distributions of torch, for training as well;
-here is only the log prob of each, the same to rounding. The constants are
+here are only the log prob, mean and variance of each, the same to rounding. The constants are
 written again, as importing them would import torch; the tests hold them equal.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 import numpy as np
-from scipy.special import expit, gammaln, log_expit, log_softmax, xlogy
+from scipy.special import expit, gammaln, i0e, i1e, log_expit, log_softmax, xlogy
 
 from improbable.data.parts import Floats, Part
 
@@ -66,6 +66,14 @@ class Block:
     def log_prob(self, raw: Floats, x: Floats) -> Floats:
         """Log prob of each part, nats, shape (..., n_parts)."""
         return DENSITIES[self.likelihood][1](self, raw, x)
+
+    def mean(self, raw: Floats) -> Floats:
+        """Mean of each encoded entry, shape (..., event_size)."""
+        return MOMENTS[self.likelihood][0](self, raw)
+
+    def variance(self, raw: Floats) -> Floats:
+        """Variance of each encoded entry, shape (..., event_size)."""
+        return MOMENTS[self.likelihood][1](self, raw)
 
     def fold(self, flat: Floats) -> Floats:
         """Entries part by part, shape (..., n_parts, width)."""
@@ -199,7 +207,125 @@ def _rate(block: Block, raw: Floats) -> Floats:
     return rate
 
 
+def _encoded(block: Block, count: Floats) -> Floats:
+    loc, scale, unit = block.links.T
+    size = np.where(unit > 0.0, np.arcsinh(count / np.maximum(unit, 1e-300)), count)
+    found: Floats = (size - loc) / scale
+    return found
+
+
+def _loc(block: Block, raw: Floats) -> Floats:
+    return raw[..., : block.event_size]
+
+
+def _chance(block: Block, raw: Floats) -> Floats:
+    found: Floats = expit(np.clip(raw, -LOGIT_BOUND, LOGIT_BOUND))
+    return found
+
+
+def _chances(block: Block, raw: Floats) -> Floats:
+    logits = block.fold(raw)
+    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    found: Floats = (odds / odds.sum(axis=-1, keepdims=True)).reshape(raw.shape)
+    return found
+
+
+def _continuous_mean(block: Block, raw: Floats) -> Floats:
+    logit, p, off = _off_half(block, raw)
+    found: Floats = np.where(
+        np.abs(off) <= 1e-3,
+        0.5 + (1.0 / 3.0 + 16.0 / 45.0 * off**2) * off,
+        p / (2.0 * p - 1.0) - 1.0 / logit,
+    )
+    return found
+
+
+def _logistic_mean(block: Block, raw: Floats) -> Floats:
+    loc, scale = _loc_scale(block, raw)
+    low, high = np.logaddexp(0.0, loc / scale), np.logaddexp(0.0, (loc - 1.0) / scale)
+    found: Floats = scale * (low - high)
+    return found
+
+
+def _direction(block: Block, raw: Floats) -> Floats:
+    pair = block.fold(raw) + (1e-12, 0.0)
+    found: Floats = (pair / np.hypot(pair[..., :1], pair[..., 1:])).reshape(raw.shape)
+    return found
+
+
+def _encoded_rate(block: Block, raw: Floats) -> Floats:
+    return _encoded(block, _rate(block, _loc(block, raw)))
+
+
+def _scale_squared(block: Block, raw: Floats) -> Floats:
+    return _loc_scale(block, raw)[1] ** 2
+
+
+def _shared_squared(block: Block, raw: Floats) -> Floats:
+    loc, raw_scale = np.split(raw, 2, axis=-1)
+    mean = raw_scale.mean(axis=-1, keepdims=True)
+    scale = _bounded_scale(mean, block.floors.max(keepdims=True))
+    return np.broadcast_to(scale**2, loc.shape)
+
+
+def _student_variance(block: Block, raw: Floats, df: float = 4.0) -> Floats:
+    return _scale_squared(block, raw) * df / (df - 2.0)
+
+
+def _chance_variance(block: Block, raw: Floats) -> Floats:
+    mean = block.mean(raw)
+    return mean * (1.0 - mean)
+
+
+def _continuous_variance(block: Block, raw: Floats) -> Floats:
+    logit, p, off = _off_half(block, raw)
+    found: Floats = np.where(
+        np.abs(off) <= 1e-3,
+        1.0 / 12.0 - (1.0 / 15.0 - 128.0 / 945.0 * off**2) * off**2,
+        p * (p - 1.0) / (1.0 - 2.0 * p) ** 2 + logit**-2.0,
+    )
+    return found
+
+
+def _logistic_variance(block: Block, raw: Floats) -> Floats:
+    _, scale = _loc_scale(block, raw)
+    return np.minimum((scale * np.pi) ** 2 / 3.0, _chance_variance(block, raw))
+
+
+def _circular_variance(block: Block, raw: Floats) -> Floats:
+    a, b = np.moveaxis(block.fold(raw), -1, 0)
+    concentration = np.minimum(np.sqrt(a**2 + b**2 + 1e-6), 100.0)
+    return np.repeat(1.0 - i1e(concentration) / i0e(concentration), 2, axis=-1)
+
+
+def _poisson_variance(block: Block, raw: Floats) -> Floats:
+    rate = _rate(block, raw)
+    return _encoded_variance(block, rate, rate)
+
+
+def _negative_binomial_variance(block: Block, raw: Floats) -> Floats:
+    raw_mean, raw_total = np.split(raw, 2, axis=-1)
+    rate = _rate(block, raw_mean)
+    total = np.logaddexp(0.0, raw_total) + 0.1
+    return _encoded_variance(block, rate, rate * (1.0 + rate / total))
+
+
+def _encoded_variance(block: Block, mean: Floats, variance: Floats) -> Floats:
+    """Variance of an encoded count, by what one standard deviation more would be."""
+    step = _encoded(block, mean + np.sqrt(variance)) - _encoded(block, mean)
+    return np.maximum(step**2, 1e-4)
+
+
+def _off_half(block: Block, raw: Floats) -> tuple[Floats, Floats, Floats]:
+    """Logits and probabilities kept away from 1/2, and how far they were from it."""
+    logit = np.clip(raw, -LOGIT_BOUND, LOGIT_BOUND)
+    off = expit(logit) - 0.5
+    apart = np.where(np.abs(off) <= 1e-3, 1.0, logit)
+    return apart, expit(apart), off
+
+
 Density = Callable[[Block, Floats, Floats], Floats]
+Moment = Callable[[Block, Floats], Floats]
 
 DENSITIES: dict[str, tuple[int, Density]] = {
     "normal": (2, _normal),
@@ -214,4 +340,19 @@ DENSITIES: dict[str, tuple[int, Density]] = {
     "von_mises": (1, _von_mises),
     "poisson": (1, _poisson),
     "negative_binomial": (2, _negative_binomial),
+}
+
+MOMENTS: dict[str, tuple[Moment, Moment]] = {
+    "normal": (_loc, _scale_squared),
+    "normal_per_column": (_loc, _scale_squared),
+    "normal_shared": (_loc, _shared_squared),
+    "normal_fixed": (_loc, lambda block, raw: np.ones_like(raw)),
+    "student_t": (_loc, _student_variance),
+    "bernoulli": (_chance, _chance_variance),
+    "continuous_bernoulli": (_continuous_mean, _continuous_variance),
+    "discretized_logistic": (_logistic_mean, _logistic_variance),
+    "categorical": (_chances, _chance_variance),
+    "von_mises": (_direction, _circular_variance),
+    "poisson": (_encoded_rate, _poisson_variance),
+    "negative_binomial": (_encoded_rate, _negative_binomial_variance),
 }

@@ -202,6 +202,31 @@ class Network:
         total: Floats = np.sum(terms, axis=0)
         return total
 
+    def decode(self, z: Floats) -> Floats:
+        """Raw outputs of the decoder, (..., param_size) for z of shape (..., latent_dim)."""
+        raw = self.decoder(z.reshape(len(z), -1, z.shape[-1]))
+        found: Floats = np.where(self.tied, self.tied_params, raw)
+        return found.reshape(*z.shape[:-1], -1)
+
+    def log_prob_parts(self, raw: Floats, values: Floats) -> Floats:
+        """Log prob of each part, nats, (..., n_parts) for raw outputs (..., param_size)."""
+        pieces = _split(values, [block.event_size for block in self.likelihood])
+        trios = zip(self.likelihood, self._raw_blocks(raw), pieces, strict=True)
+        return np.concatenate([block.log_prob(r, x) for block, r, x in trios], axis=-1)
+
+    def mean(self, raw: Floats) -> Floats:
+        """Mean of each encoded entry, (..., event_size) for raw outputs (..., param_size)."""
+        pairs = zip(self.likelihood, self._raw_blocks(raw), strict=True)
+        return np.concatenate([block.mean(piece) for block, piece in pairs], axis=-1)
+
+    def variance(self, raw: Floats) -> Floats:
+        """Variance of each encoded entry, (..., event_size) for raw outputs (..., param_size)."""
+        pairs = zip(self.likelihood, self._raw_blocks(raw), strict=True)
+        return np.concatenate([block.variance(piece) for block, piece in pairs], axis=-1)
+
+    def _raw_blocks(self, raw: Floats) -> list[Floats]:
+        return _split(raw, [block.param_size for block in self.likelihood])
+
     def batches(self, rows: Rows) -> Iterator[Rows]:
         """Rows in batches whose largest array has about `BLOCK_ENTRIES` entries."""
         widest = max(self.encoder.widest, self.decoder.widest, self.prior.size)

@@ -190,6 +190,8 @@ def _scorer(path: PathLike, header: Header, arrays: Arrays) -> Scorer:
         raise _needs_torch(path, "reads no tables")
     if name not in SCORES:
         raise _needs_torch(path, f"decides by {name!r}")
+    if "vae.mixture.loc" in arrays:
+        raise _needs_torch(path, "learned a mixture as its prior")
     codec = TableCodec.from_json(header["schema"])
     others = sorted({part.likelihood for part in codec.parts} - set(DENSITIES))
     if others:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from improbable.data.frames import Frame, RawColumn, read_frame
 from improbable.data.parts import Bools, Floats
 from improbable.data.rows import DenseRows
+from improbable.data.schema import Column
 from improbable.data.series import WindowRows
 from improbable.data.table import TableCodec
 from improbable.data.texts import number_text, parse_times, time_text
@@ -19,6 +20,7 @@ from improbable.judging import decoded_row, extended
 
 NUMBERS = frozenset({float, int, np.float64, np.float32, np.int64, type(None)})
 WORDS = frozenset({str, type(None)})
+TRUTHS = frozenset({bool, np.bool_, type(None)})
 LATE = "older than the newest point of its series: judged by what is kept, and not learned from"
 EARLY = "its window is not full yet"
 AGAIN = "it takes the place of another point of the same time"
@@ -126,6 +128,8 @@ class Reader:
             if name is not None and name not in frame.columns:
                 raise SchemaError(f"Points lack the column {name!r}. Pass it with each of them.")
         columns = {n: raw for n, raw in frame.columns.items() if n not in (time, entity)}
+        if isinstance(self.codec, WindowCodec):
+            columns |= self.codec.told_by_calendar(frame)
         values = self.point.matched(replace(frame, columns=columns))
         times, stamps = (
             (None, [None] * frame.n_rows) if time is None else _times(time, frame.columns[time])
@@ -142,6 +146,12 @@ class Reader:
     def _head(self) -> tuple[str | None, str | None]:
         codec = self.codec
         return (codec.time, codec.entity) if isinstance(codec, WindowCodec) else (None, None)
+
+    @property
+    def _asked(self) -> list[Column]:
+        """Columns that points must bring along: all but those of the calendar."""
+        derived = self.codec.derived if isinstance(self.codec, WindowCodec) else ()
+        return [column for column in self.point.columns if column.name not in derived]
 
     def _frame(self, data: Any) -> Frame:
         if isinstance(data, Frame):
@@ -166,7 +176,7 @@ class Reader:
 
     def _of_dicts(self, rows: list[Any]) -> Frame:
         """Columns of dicts: what a dict does not name is missing, as null is."""
-        names = [column.name for column in self.point.columns]
+        names = [column.name for column in self._asked]
         head = [name for name in self._head if name is not None]
         for row in rows:
             if not isinstance(row, dict):
@@ -202,10 +212,13 @@ def _mixed(data: Any) -> bool:
 
 
 def _plain(cells: list[Any]) -> RawColumn | None:
-    """Column of numbers or of words; None of anything else."""
+    """Column of numbers, words or truth values; None of anything else."""
     types = {type(cell) for cell in cells}
     if types <= WORDS:
         return RawColumn(_objects(cells), "text", "String")
+    if types <= TRUTHS:
+        words = [None if cell is None else str(bool(cell)) for cell in cells]
+        return RawColumn(_objects(words), "text", "Boolean")
     if types <= NUMBERS:
         numbers = [np.nan if cell is None else cell for cell in cells]
         return RawColumn(np.array(numbers, dtype=np.float64), "number", "Float64")

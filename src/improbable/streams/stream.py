@@ -12,19 +12,19 @@ from improbable.data.series import Series, WindowRows
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.errors import DataError
-from improbable.explanations import Explanation
 from improbable.model import Model
-from improbable.reasons import explain_rows
 from improbable.streams import thresholds
 from improbable.streams.events import Alarm, Event, Running, calmed, grown, opened
 from improbable.streams.points import AGAIN, EARLY, LATE, Past, Placed, Points, placed, reader_of
 from improbable.streams.readings import Kept, Reading, Rule, Track
+from improbable.streams.reasons import explain_points
 from improbable.streams.resuming import PathLike, read_state, write_state
 from improbable.streams.swift import decision_scores, plain_network
 
 SAID_AFTER = 0.1
 DECIMALS = 6
 MOST_EVENTS = 10_000
+MOST_SERIES = 10_000
 
 
 class Stream:
@@ -49,6 +49,7 @@ class Stream:
         start = thresholds.begin(model.held_out, rule.alpha, rule.depth) if rule.adapt else None
         fixed = calibration.threshold_at(model.held_out, rule.alpha)
         self._fresh = Track(start, fixed if start is None else start.value)
+        self._typical = model.reference.typical
         self._notable = SAID_AFTER * float(np.std(model.held_out))
         self.kept = kept or Kept(0, 0, None, {}, {}, ())
 
@@ -58,6 +59,8 @@ class Stream:
         Scores are those that `score_samples` gives for the whole series, however
         the points are divided into calls. Of two points with the same time the
         later one takes the place of the earlier one, which is already judged.
+        The 10,000 series heard last are kept; any other begins anew when it
+        is heard again, and an event open in it is over.
 
         Parameters
         ----------
@@ -169,6 +172,10 @@ class Stream:
                 events.append(ended)
         counts = kept.n_points + len(readings), kept.n_alarms + len(flagged)
         pasts = {**kept.pasts, **found.pasts}
+        for entity in list(tracks)[:-MOST_SERIES]:
+            pasts.pop(entity, None)
+            running = tracks.pop(entity).running
+            events += [] if running is None else [running.event]
         return readings, Kept(*counts, kept.origin, tracks, pasts, tuple(events[-MOST_EVENTS:]))
 
     def _decided(
@@ -181,7 +188,7 @@ class Stream:
         tracks, readings = dict(kept.tracks), []
         for i, score in enumerate(scores.tolist()):
             entity, p = points.entities[i], p_values[i]
-            track = tracks.setdefault(entity, self._fresh)
+            track = tracks[entity] = tracks.pop(entity, self._fresh)  # the latest heard is last
             learner, limit, adapted = track.threshold, track.limit, None
             flag = p <= self.rule.alpha
             if learner is not None:
@@ -229,9 +236,8 @@ class Stream:
             places = np.arange(len(at))
             source = Series(source, timeline, int(self._codec.length), places)
         n_best, names = results.N_REASONS, self._codec.names
-        rows = found.rows.take(at)
-        found_reasons = explain_rows(self._codec, self.model, source, rows, n_best=n_best)
-        said = cast(Explanation, found_reasons)
+        rows, known = found.rows.take(at), (self._swift, self._typical)
+        said = explain_points(self.model, *known, source, rows, n_best=n_best)
         out = {}
         for row, i in enumerate(flagged):
             nats_of = np.round(said.surprise[row], DECIMALS).tolist()

@@ -1,27 +1,29 @@
-"""Decision scores of a few rows at a time: by NumPy where it says the same as torch.
+"""Scores and expectations of a few rows at a time: by NumPy where it says the same as torch.
 
 A call of torch costs more than the arithmetic of one row. So networks that
 `improbable.portable` knows are taken out of the model once.
 """
 
-from collections.abc import Callable
+import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
+from scipy.special import softmax
 from torch import nn
 
 from improbable.data.parts import Bools, Floats
 from improbable.data.rows import DenseRows, Rows
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
+from improbable.errors import ImprobableWarning
 from improbable.generation import FILL_ROUNDS
+from improbable.generation import Mixture as Predictive
 from improbable.model import PARTIAL, Model
 from improbable.networks import MemberMLP
-from improbable.portable.densities import DENSITIES, LOGIT_BOUND, Block
+from improbable.portable.densities import DENSITIES
 from improbable.portable.network import SCORES, Draws, Mixture, Network, Perceptron, StandardNormal
 from improbable.portable.network import Prior as PlainPrior
 from improbable.portable.scorer import DECIMALS, settled
@@ -38,6 +40,8 @@ class Swift:
     Attributes
     ----------
     network : Network
+    as_trained : Network
+        The same under the prior of training, which `conditional` weighs by.
     place : ndarray of int of shape (n_parts,)
         Cell of each part, among those that have parts.
     order, starts : ndarray of int
@@ -45,6 +49,7 @@ class Swift:
     """
 
     network: Network
+    as_trained: Network
     place: NDArray[np.intp]
     order: NDArray[np.intp]
     starts: NDArray[np.intp]
@@ -57,13 +62,19 @@ class Swift:
 
 
 def plain_network(model: Model) -> Swift | None:
-    """The ensemble of a model in NumPy; None where only torch scores it the same."""
-    codec, vae, prior = model.codec, model.vae, _plain_prior(model.prior)
+    """The ensemble of a model in NumPy; None where only torch scores it the same.
+
+    Warns
+    -----
+    ImprobableWarning
+        If the network is a known one, and still differs.
+    """
+    codec, vae = model.codec, model.vae
+    prior, trained = _plain_prior(model.prior), _plain_prior(vae.prior)
     known = isinstance(codec, TableCodec | WindowCodec) and model.score_function in SCORES
     parts = all(part.likelihood in DENSITIES for part in codec.parts)
-    if not (known and parts and codec.parts and isinstance(vae.encoder, MemberMLP)):
-        return None
-    if prior is None:
+    networks = all(isinstance(side, MemberMLP) for side in (vae.encoder, vae.decoder))
+    if not (known and parts and codec.parts and networks) or prior is None or trained is None:
         return None
     network = Network(
         encoder=_perceptron(vae.encoder),
@@ -79,20 +90,31 @@ def plain_network(model: Model) -> Swift | None:
         place = np.arange(len(place))
     order = np.argsort(place, kind="stable")
     starts = np.searchsorted(place[order], np.arange(place.max() + 1))
-    swift = Swift(network, place, order, starts)
-    return swift if _agrees(model, swift) else None
+    swift = Swift(network, replace(network, prior=trained), place, order, starts)
+    if _agrees(model, swift):
+        return swift
+    warnings.warn(
+        "NumPy scores this model otherwise than PyTorch does, so PyTorch judges the stream: its "
+        "readings are right, and take several times as long. Please report it.",
+        ImprobableWarning,
+        stacklevel=2,
+    )
+    return None
 
 
 def _agrees(model: Model, swift: Swift) -> bool:
-    """Whether rows drawn at random, some with holes, score as the model says."""
+    """Whether rows drawn at random, some with holes, have the model's scores and shares."""
     rng, n = np.random.default_rng(0), PROBES
     observed = rng.random((n, len(model.codec.parts))) < np.linspace(0.5, 1.0, n)[:, None]
     values = rng.normal(size=(n, model.codec.event_size))
     values *= observed[:, swift.network.entry_part]
     nothing = np.zeros((n, len(model.codec.names)))
     rows = DenseRows(values, observed, nothing, *[nothing.astype(bool)] * 3)
-    expected = model.decision_scores(rows)
-    return np.allclose(decision_scores(model, swift, rows), expected, 1e-9, 1e-8)
+    pairs = (
+        (decision_scores(model, swift, rows), model.decision_scores(rows)),
+        (shares(model, swift, rows), model.shares(rows)),
+    )
+    return all(np.allclose(found, expected, 1e-9, 1e-8) for found, expected in pairs)
 
 
 def decision_scores(model: Model, swift: Swift | None, rows: Rows) -> Floats:
@@ -104,80 +126,87 @@ def decision_scores(model: Model, swift: Swift | None, rows: Rows) -> Floats:
     swift : Swift, optional
         Its `plain_network`.
     rows : Rows
-        Few enough for one batch.
     """
     if swift is None:
         return model.decision_scores(rows)
-    span, seen = model.codec.span, _dense(rows)
-    if span is None:
-        return _settled(model, _scores(model, swift, seen, seen.observed), rows)
-    counted = seen.observed if span.judged is None else seen.observed & span.judged
-    if not seen.observed.all():
-        if not all(part.likelihood in MEANS for part in model.codec.parts):
-            return model.decision_scores(rows)
-        seen = _filled(swift, seen)
-    return _settled(model, _scores(model, swift, seen, counted), rows)
+    found = [_scores(model, swift, batch) for batch in swift.network.batches(rows)]
+    return _settled(model, np.concatenate(found), rows)
 
 
-def _scores(model: Model, swift: Swift, seen: DenseRows, counted: Bools) -> Floats:
-    """Scores of the parts that count, by what the encoder makes of those seen."""
-    draws = Draws(swift.network, replace(seen, observed=counted))
-    posterior = swift.network.encode(seen)
-    draws.__dict__["posterior"] = posterior
+def shares(model: Model, swift: Swift, rows: Rows) -> Floats:
+    """`Model.shares` of rows that overlap no others asked for."""
+    return np.concatenate([_shares(model, swift, batch) for batch in swift.network.batches(rows)])
+
+
+def _scores(model: Model, swift: Swift, rows: Rows) -> Floats:
+    draws = _draws(model, swift, rows)
     if model.codec.span is not None and model.score_function in PARTIAL:
-        share = swift.observed_cells(counted).mean(axis=-1)
-        draws.__dict__["kl"] = swift.network.prior.kl(posterior) * share
+        share = swift.observed_cells(draws.rows.observed).mean(axis=-1)
+        draws.__dict__["kl"] = swift.network.prior.kl(draws.posterior) * share
     with np.errstate(over="ignore"):
         found: Floats = SCORES[model.score_function](draws).mean(axis=0)
     return found
 
 
-def _filled(swift: Swift, rows: DenseRows) -> DenseRows:
-    """Rows whose cells without value hold what the rest lets expect; see `generation.fill_in`."""
-    network = swift.network
-    gone = ~swift.observed_cells(rows.observed)[:, swift.place]
-    if not gone.any():
-        return rows
-    kept = ~gone[:, network.entry_part]
-    filled = replace(rows, values=rows.values * kept)
-    everything = rows.observed | gone
+def _shares(model: Model, swift: Swift, rows: Rows) -> Floats:
+    draws = _draws(model, swift, rows)
+    with np.errstate(over="ignore"):
+        parts = swift.network.log_prob_parts(swift.network.decode(draws.z), draws.rows.values)
+    out: Floats = draws.rows.offsets.copy()
+    mean = parts.mean(axis=(0, 1)) * draws.rows.observed
+    np.add.at(out.T, model.codec.part_columns, mean.T)
+    return out
+
+
+def conditional(swift: Swift, rows: DenseRows, visible: Bools) -> Predictive:
+    """`generation.conditional`: what the visible parts let the model expect of all of them.
+
+    Parameters
+    ----------
+    swift : Swift
+    rows : DenseRows
+        n rows.
+    visible : ndarray of bool of shape (n, n_parts)
+    """
+    network = swift.as_trained
+    draws = Draws(network, _filled(network, replace(rows, observed=visible), ~visible))
+    raw = network.decode(draws.z)
+    with np.errstate(over="ignore"):
+        parts = network.log_prob_parts(raw, rows.values) * visible
+    log_weights = parts.sum(-1) + draws.log_ratio
+    weights = softmax(log_weights.reshape(-1, len(visible)), axis=0)
+    moments = (network.mean(raw), network.variance(raw))
+    return Predictive(weights, *(m.reshape(-1, *m.shape[2:]) for m in moments))
+
+
+def _draws(model: Model, swift: Swift, rows: Rows) -> Draws:
+    """Draws of rows of which the judged parts count; see `Model.draws`."""
+    span, seen = model.codec.span, dense(rows)
+    if span is None:
+        return Draws(swift.network, seen)
+    counted = seen.observed if span.judged is None else seen.observed & span.judged
+    gone = ~swift.observed_cells(seen.observed)[:, swift.place]
+    if gone.any():
+        seen = _filled(swift.network, seen, gone)
+    draws = Draws(swift.network, replace(seen, observed=counted))
+    draws.__dict__["posterior"] = swift.network.encode(seen)
+    return draws
+
+
+def _filled(network: Network, rows: DenseRows, hidden: Bools) -> DenseRows:
+    """Rows whose hidden parts hold what the others let expect; see `generation.fill_in`."""
+    gone, everything = hidden[:, network.entry_part], rows.observed | hidden
+    values, size = np.where(gone, 0.0, rows.values), rows.values.shape[1]
+    clipped = np.clip(values, *network.bounds) * rows.observed[:, network.entry_part]
+    inputs = np.concatenate([clipped, rows.observed], axis=-1)
     for _ in range(FILL_ROUNDS):
-        raw = network.decoder(network.encode(filled).loc)
-        raw = np.where(network.tied, network.tied_params, raw)
-        mean = np.concatenate(_means(network, raw), axis=-1).mean(axis=0)
-        filled = replace(rows, values=np.where(kept, rows.values, mean), observed=everything)
-    return filled
-
-
-def _means(network: Network, raw: Floats) -> list[Floats]:
-    """Expected entries of each block."""
-    ends = np.cumsum([block.param_size for block in network.likelihood])[:-1]
-    pieces = zip(network.likelihood, np.split(raw, ends, axis=-1), strict=True)
-    return [MEANS[block.likelihood](block, piece) for block, piece in pieces]
-
-
-def _loc(block: Block, raw: Floats) -> Floats:
-    return raw[..., : block.event_size]
-
-
-def _chance(block: Block, raw: Floats) -> Floats:
-    found: Floats = expit(np.clip(raw, -LOGIT_BOUND, LOGIT_BOUND))
-    return found
-
-
-def _chances(block: Block, raw: Floats) -> Floats:
-    found: Floats = softmax(block.fold(raw), axis=-1).reshape(raw.shape)
-    return found
-
-
-MEANS: dict[str, Callable[[Block, Floats], Floats]] = {
-    "normal": _loc,
-    "normal_per_column": _loc,
-    "normal_fixed": _loc,
-    "student_t": _loc,
-    "bernoulli": _chance,
-    "categorical": _chances,
-}
+        loc = network.encoder(inputs)[..., : network.noise.shape[-1]]
+        mean = network.mean(network.decode(loc)).mean(axis=0)
+        np.copyto(values, mean, where=gone)
+        np.clip(mean, *network.bounds, out=mean)
+        np.copyto(inputs[:, :size], mean, where=gone)
+        inputs[:, size:] = everything
+    return replace(rows, values=values, observed=everything)
 
 
 def _settled(model: Model, scores: Floats, rows: Rows) -> Floats:
@@ -187,7 +216,8 @@ def _settled(model: Model, scores: Floats, rows: Rows) -> Floats:
     return settled(np.round(scores, DECIMALS), model.held_out)
 
 
-def _dense(rows: Rows) -> DenseRows:
+def dense(rows: Rows) -> DenseRows:
+    """Rows put together once and for all, without what is said of their cells."""
     nothing = np.zeros((len(rows), 0), dtype=bool)
     return DenseRows(rows.values, rows.observed, rows.offsets, *[nothing] * 3)
 
