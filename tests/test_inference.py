@@ -78,6 +78,7 @@ def dates(n, step=1):
         ([1, 2], "Count"),
         ([0.5, 1.5], "Real"),
         ([-1.5, 2.0], "Real"),
+        ([-np.inf, 1.0, 2.0, 3.0], "Count"),
     ],
 )
 def test_named_columns(values, expected):

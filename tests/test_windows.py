@@ -1,5 +1,6 @@
 """Time series: rows on a grid of time, windows of them, and scores aligned with the rows."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from improbable import (
     save,
 )
 from improbable.data.periods import autocorrelation, dominant_period
-from improbable.data.timeline import blocks_of, lay_out
+from improbable.data.timeline import blocks_of, lay_out, window_ends
 from improbable.fitting import split_groups
 from improbable.model import as_batch
 from improbable.scores import draw
@@ -246,6 +247,37 @@ def test_scores_are_means_of_window_scores(detector: VAEDetector):
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize("stride", [1, 3, 7, 40])
+def test_every_row_lies_in_a_window_that_is_judged(stride: int):
+    rng, length = np.random.default_rng(stride), 10
+    gaps = rng.choice([1, 1, 1, 2, 9, 12, 300], size=400)
+    timeline = lay_out(np.cumsum(gaps).astype(float), rng.integers(0, 2, 400), 400, step=1.0)
+    judged = window_ends(timeline, length, stride)
+    assert (timeline.row[judged] >= 0).all()
+    for place in timeline.slot:
+        stop = min(place + length - 1, timeline.end[place])
+        assert judged[place : stop + 1].any()
+    assert judged.sum() == 400 if stride == 1 else judged.sum() < 400
+
+
+def test_windows_are_so_many_rows_apart():
+    judged = window_ends(lay_out(None, None, 23), 10, 5)
+    assert np.flatnonzero(judged).tolist() == [4, 9, 14, 19, 22]
+    judged = window_ends(lay_out(None, np.repeat([0, 1], [7, 11]), 18), 10, 5)
+    assert np.flatnonzero(judged).tolist() == [4, 6, 7 + 4, 7 + 9, 7 + 10]
+
+
+def test_with_a_stride_scores_are_means_of_fewer_windows(detector: VAEDetector):
+    model, new = detector.model_, wave(150, seed=6)
+    codec = replace(model.codec, stride=20)
+    rows = model.codec.transform(new)
+    each = model.evaluate(rows, lambda draws: draws.log_prob.mean(dim=(0, 1)), pooled=False)
+    ends, length = [*range(19, 150, 20), 149], codec.length
+    expected = [np.mean([each[e] for e in ends if i <= e < i + length]) for i in range(150)]
+    found = replace(model, codec=codec).score(codec.transform(new), "expected_log_prob")
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
 def test_some_rows_of_a_series_score_as_they_do_among_all(detector: VAEDetector):
     model = detector.model_
     series = model.codec.read(wave(300, seed=7))
@@ -365,7 +397,8 @@ def test_latent_verbs_speak_of_windows(machines: VAEDetector):
 
 @pytest.mark.parametrize("score_of", ["all", "last"])
 def test_files_keep_everything(score_of: str, tmp_path: Any):
-    codec = WindowCodec(length=5, entity="machine", score_of=score_of, kinds={"users": Real()})
+    kinds = {"users": Real()}
+    codec = WindowCodec(length=5, entity="machine", score_of=score_of, kinds=kinds, stride=2)
     fitted = VAEDetector(codec=codec, random_state=0, max_steps=10).fit(frame_of(150))
     save(fitted, tmp_path / "m.safetensors")
     again = load(tmp_path / "m.safetensors")
@@ -430,7 +463,9 @@ def test_time_zones_do_not_matter():
 @pytest.mark.parametrize(
     ("codec", "error", "message"),
     [
-        (WindowCodec(length=0), DataError, "1 or more, got 0"),
+        (WindowCodec(length=0), DataError, "a number of rows, not 0"),
+        (WindowCodec(stride=0), DataError, "stride must be a number of rows, not 0"),
+        (WindowCodec(stride="auto"), DataError, "stride must be a number of rows, not 'auto'"),
         (WindowCodec(length="long"), DataError, "'auto' or a number of rows"),
         (WindowCodec(score_of="first"), DataError, "one of \\('all', 'last'\\)"),
         (WindowCodec(time="when"), SchemaError, "No column is called 'when'; there are: v, w"),

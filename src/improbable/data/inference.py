@@ -55,12 +55,13 @@ def _infer_number(values: Floats, *, named: bool, whole_type: bool) -> ColumnKin
     distinct = np.unique(present)
     if len(distinct) < 2:
         return Constant()
-    finite, endless = present[np.isfinite(present)], np.isinf(distinct).any()
+    endless = np.isinf(distinct).any()
     whole = bool((distinct == np.round(distinct)).all())
-    plain = endless or set(distinct) <= {0.0, 1.0}
+    plain = endless or np.isin(distinct, (0.0, 1.0)).all()
     if len(distinct) == 2 and whole and (len(present) >= 10 or plain):
         return Binary()
-    distinct = np.unique(finite)
+    distinct = distinct[np.isfinite(distinct)]
+    finite = present[np.isfinite(present)]
     if named and whole_type and _counts_rows(finite, distinct):
         return Identifier()
     if distinct[0] < 0.0:

@@ -11,10 +11,11 @@ from improbable.data.frames import Frame, RawColumn, read_frame
 from improbable.data.parts import Bools, Floats, Part
 from improbable.data.rows import DenseRows
 from improbable.data.texts import parse_times
-from improbable.data.timeline import Index, Timeline, blocks_of
+from improbable.data.timeline import Index, Timeline, blocks_of, window_ends
 from improbable.errors import DataError
 
 LONGEST_BRIDGE = 8
+TIME_NAMES = frozenset({"time", "timestamp", "date", "datetime", "ds"})
 NUMBERS = ("normal", "normal_per_column", "normal_fixed", "student_t")
 
 
@@ -130,6 +131,8 @@ class WindowRows:
     spread : bool
         Whether a row is judged by all windows that contain it, or by the one
         that ends with it.
+    stride : int
+        Rows from one of these windows to the next.
     """
 
     points: DenseRows
@@ -137,6 +140,7 @@ class WindowRows:
     layout: Layout
     ends: Index
     spread: bool
+    stride: int = 1
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -206,17 +210,17 @@ class WindowRows:
         return replace(self, points=bridged(self.points, self.timeline, self.layout))
 
     def widened(self) -> Self:
-        """All windows that contain the last points of these, and end with a row."""
+        """All windows to judge that contain the last points of these."""
         if not self.spread:
             return self
         wanted = np.zeros(len(self.timeline.row) + self.layout.length, dtype=bool)
         for ahead in range(self.layout.length):
             wanted[self.ends + ahead] = True
-        wanted = wanted[: len(self.timeline.row)] & (self.timeline.row >= 0)
-        return replace(self, ends=np.flatnonzero(wanted))
+        judged = window_ends(self.timeline, self.layout.length, self.stride)
+        return replace(self, ends=np.flatnonzero(wanted[: len(judged)] & judged))
 
     def pooled(self, values: Floats) -> Floats:
-        """Mean over the windows that contain each of these windows' last points."""
+        """Mean over the windows to judge that contain each of these windows' last points."""
         if not self.spread:
             return values
         length, n_places = self.layout.length, len(self.timeline.row)
@@ -279,6 +283,14 @@ def read_points(data: Any) -> Frame:
     if flat and not (len(data) and isinstance(data[0], dict)):
         return read_frame([[value] for value in data])
     return read_frame(data)
+
+
+def time_column(frame: Frame) -> str | None:
+    """The only column of stamps, or else the only one that is called as times are."""
+    stamps = [name for name, raw in frame.columns.items() if raw.storage == "time"]
+    named = [name for name in frame.columns if name.lower() in TIME_NAMES]
+    found = stamps if len(stamps) == 1 else named
+    return found[0] if len(found) == 1 else None
 
 
 def seconds_of(name: str, raw: RawColumn) -> Floats:

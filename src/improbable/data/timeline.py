@@ -104,6 +104,35 @@ def _median_step(times: Floats, entities: NDArray[np.int64]) -> float:
     return float(np.median(gaps)) if len(gaps) else 1.0
 
 
+def window_ends(timeline: Timeline, length: int, stride: int) -> Bools:
+    """Places where windows are judged: every `stride`-th row of a run, and its last one.
+
+    A row that no such window would hold, because a gap follows it, has its own.
+
+    Parameters
+    ----------
+    timeline : Timeline
+    length : int
+        Points of a window.
+    stride : int
+        Rows from one window to the next.
+
+    Returns
+    -------
+    ndarray of bool of shape (n_slots,)
+    """
+    filled = np.flatnonzero(timeline.row >= 0)
+    first = np.searchsorted(filled, timeline.start[filled])
+    last = np.searchsorted(filled, timeline.end[filled], side="right") - 1
+    order = np.arange(len(filled))
+    to_come = (stride - 1) - (order - first) % stride
+    end = filled[np.minimum(order + to_come, last)]
+    judged = np.zeros(len(timeline.row), dtype=bool)
+    judged[end] = True
+    judged[filled[end - filled >= length]] = True
+    return judged
+
+
 def blocks_of(timeline: Timeline, length: int) -> Index:
     """Stretches of time that rows fall into, shape (n_rows,); -1 for rows at the seams.
 

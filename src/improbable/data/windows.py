@@ -28,13 +28,13 @@ from improbable.data.series import (
     placed,
     read_points,
     seconds_of,
+    time_column,
 )
 from improbable.data.table import TableCodec
 from improbable.data.timeline import Index, Timeline, lay_out
 from improbable.errors import DataError, DataWarning, SchemaError
 
 FEWEST = 4
-TIME_NAMES = frozenset({"time", "timestamp", "date", "datetime", "ds"})
 SCORES_OF = ("all", "last")
 NETWORKS = ("mlp", "gru", "conv")
 
@@ -49,9 +49,9 @@ class WindowCodec:
         Points of a window; "auto" takes whole periods, 64 points or just above (of
         several columns 32), or so many points if nothing repeats itself.
     time : str or None
-        Column of time stamps, or of numbers such as seconds; "auto" takes the
-        only column of stamps, or one called "time", "timestamp", "date",
-        "datetime" or "ds". Rows are in order if there is none.
+        Column of time stamps, or of numbers such as seconds; "auto" takes the only
+        one of stamps, or one called "time", "timestamp", "date", "datetime" or
+        "ds". Rows are in order if there is none.
     entity : str, optional
         Column that tells series apart.
     score_of : {"all", "last"}
@@ -66,6 +66,9 @@ class WindowCodec:
         recurrent units or dilated convolutions, point by point.
     calendar : sequence of {"hour", "weekday"}
         What a row's time stamp tells of it, each as one more column that is judged.
+    stride : int
+        Rows from one window to the next of those whose mean is a row's score: 1
+        for all of them, more for fewer, faster.
 
     Attributes
     ----------
@@ -85,6 +88,7 @@ class WindowCodec:
     likelihood: Any = "auto"
     network: str = "mlp"
     calendar: Sequence[str] = ()
+    stride: int = 1
     step: float | None = field(default=None, repr=False)
     point: TableCodec = field(default=TableCodec(), repr=False)
     head: tuple[tuple[str, str, str], ...] = field(default=(), repr=False)
@@ -130,24 +134,17 @@ class WindowCodec:
         return replace(opened, point=point, head=head)
 
     def _check(self) -> None:
-        if self.score_of not in SCORES_OF:
-            raise DataError(f"score_of must be one of {SCORES_OF}, got {self.score_of!r}.")
-        if self.network not in NETWORKS:
-            raise DataError(f"network must be one of {NETWORKS}, got {self.network!r}.")
-        length: Any = self.length
-        whole = isinstance(length, int | np.integer) and not isinstance(length, bool)
-        if length != "auto" and not (whole and length >= 1):
-            raise DataError(
-                f"length must be 'auto' or a number of rows, 1 or more, got {self.length!r}."
-            )
+        for name, names in (("score_of", SCORES_OF), ("network", NETWORKS)):
+            if getattr(self, name) not in names:
+                raise DataError(f"{name} must be one of {names}, got {getattr(self, name)!r}.")
+        for name, also in (("length", "'auto' or "), ("stride", "")):
+            value = getattr(self, name)
+            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+            if not (whole and value >= 1) and not (also and value == "auto"):
+                raise DataError(f"{name} must be {also}a number of rows, not {value!r}.")
 
     def _time_column(self, frame: Frame) -> str | None:
-        if self.time != "auto":
-            return self.time
-        stamps = [name for name, raw in frame.columns.items() if raw.storage == "time"]
-        named = [name for name in frame.columns if name.lower() in TIME_NAMES]
-        found = stamps if len(stamps) == 1 else named
-        return found[0] if len(found) == 1 else None
+        return time_column(frame) if self.time == "auto" else self.time
 
     def _timeline(self, frame: Frame) -> Timeline:
         for name in (self.time, self.entity):
@@ -286,7 +283,8 @@ class WindowCodec:
         if points is None:
             points = self._points(self._values(series.frame), timeline)
         ends = timeline.slot[series.index]
-        return WindowRows(points, timeline, self.layout, ends, self.score_of == "all")
+        spread = self.score_of == "all"
+        return WindowRows(points, timeline, self.layout, ends, spread, int(self.stride))
 
     def _points(self, values: Frame, timeline: Timeline) -> DenseRows:
         """Encoded rows at their places in time."""
@@ -374,6 +372,7 @@ class WindowCodec:
             "score_of": self.score_of,
             "network": self.network,
             "calendar": list(self.calendar),
+            "stride": int(self.stride),
             "kinds": kinds_to_json(self.kinds),
             "likelihood": self.likelihood,
             "step": self.step,
@@ -392,6 +391,7 @@ class WindowCodec:
             score_of=str(record["score_of"]),
             network=str(record.get("network", "mlp")),
             calendar=tuple(str(name) for name in record.get("calendar", ())),
+            stride=int(record.get("stride", 1)),
             kinds=kinds_from_json(record["kinds"]),
             likelihood=record["likelihood"],
             step=None if record["step"] is None else float(record["step"]),
