@@ -1,6 +1,5 @@
 """The variational autoencoder: networks in, distributions out."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,23 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
-from improbable.convolution import ConvDecoder, ConvEncoder
+from improbable.architectures import NETWORKS, WINDOW_NETWORKS, Sizes
 from improbable.data.codec import Codec
 from improbable.data.parts import Part
 from improbable.errors import DataError
 from improbable.joint import Joint, JointDistribution
-from improbable.networks import MemberMLP
 from improbable.priors import LearnedMixture, Prior, StandardNormal
-from improbable.recurrent import RecurrentDecoder, RecurrentEncoder
-from improbable.temporal import (
-    ConvReader,
-    ConvWriter,
-    Points,
-    RecurrentReader,
-    RecurrentWriter,
-    WindowDecoder,
-    WindowEncoder,
-)
+from improbable.recurrent import RecurrentDecoder
 
 LOG_SCALE_BOUND = 7.0
 IN_USE = 0.1
@@ -207,82 +196,13 @@ def assemble_vae(
     """VAE of what a codec encodes, with the networks it asks for, all weights zero."""
     likelihood = Joint.of(codec.parts)
     build = (NETWORKS if codec.span is None else WINDOW_NETWORKS)[codec.network]
-    encoder, decoder = build(
-        codec.shape, likelihood, latent_dim, hidden, decoder_hidden, n_members
-    )
+    sizes = Sizes(codec.shape, likelihood, latent_dim, hidden, decoder_hidden, n_members)
+    encoder, decoder = build(sizes)
     n_columns, span = len(codec.names), codec.span
     cells = codec.part_columns if span is None else span.part_cells
     places = (codec.part_columns.tolist(), cells.tolist())
-    sizes = (n_columns, n_columns * (1 if span is None else span.length), n_members)
-    return VAE(encoder, decoder, likelihood, latent_dim, codec.parts, *places, *sizes)
-
-
-def _perceptrons(
-    shape: tuple[int, ...],
-    likelihood: Joint,
-    latent_dim: int,
-    hidden: Sequence[int],
-    decoder_hidden: Sequence[int],
-    n_members: int,
-) -> tuple[nn.Module, nn.Module]:
-    in_size = likelihood.event_size + likelihood.n_parts
-    encoder = MemberMLP(n_members, [in_size, *hidden, 2 * latent_dim])
-    return encoder, MemberMLP(n_members, [latent_dim, *decoder_hidden, likelihood.param_size])
-
-
-def _convolutions(
-    shape: tuple[int, ...],
-    likelihood: Joint,
-    latent_dim: int,
-    hidden: Sequence[int],
-    decoder_hidden: Sequence[int],
-    n_members: int,
-) -> tuple[nn.Module, nn.Module]:
-    out = (likelihood.param_size // math.prod(shape[1:]), *shape[1:])
-    encoder = ConvEncoder(n_members, shape, hidden, 2 * latent_dim)
-    return encoder, ConvDecoder(n_members, latent_dim, decoder_hidden, out)
-
-
-def _recurrences(
-    shape: tuple[int, ...],
-    likelihood: Joint,
-    latent_dim: int,
-    hidden: Sequence[int],
-    decoder_hidden: Sequence[int],
-    n_members: int,
-) -> tuple[nn.Module, nn.Module]:
-    encoder = RecurrentEncoder(n_members, shape[1], hidden, 2 * latent_dim)
-    return encoder, RecurrentDecoder(n_members, latent_dim, decoder_hidden, *shape)
-
-
-def _gated_units(
-    shape: tuple[int, ...],
-    likelihood: Joint,
-    latent_dim: int,
-    hidden: Sequence[int],
-    decoder_hidden: Sequence[int],
-    n_members: int,
-) -> tuple[nn.Module, nn.Module]:
-    points = Points.of(likelihood.blocks, shape[0])
-    encoder = WindowEncoder(n_members, points, RecurrentReader, hidden, 2 * latent_dim)
-    return encoder, WindowDecoder(n_members, latent_dim, decoder_hidden, points, RecurrentWriter)
-
-
-def _dilated_convolutions(
-    shape: tuple[int, ...],
-    likelihood: Joint,
-    latent_dim: int,
-    hidden: Sequence[int],
-    decoder_hidden: Sequence[int],
-    n_members: int,
-) -> tuple[nn.Module, nn.Module]:
-    points = Points.of(likelihood.blocks, shape[0])
-    encoder = WindowEncoder(n_members, points, ConvReader, hidden, 2 * latent_dim)
-    return encoder, WindowDecoder(n_members, latent_dim, decoder_hidden, points, ConvWriter)
-
-
-NETWORKS = {"mlp": _perceptrons, "conv": _convolutions, "gru": _recurrences}
-WINDOW_NETWORKS = {"mlp": _perceptrons, "gru": _gated_units, "conv": _dilated_convolutions}
+    counts = (n_columns, n_columns * (1 if span is None else span.length), n_members)
+    return VAE(encoder, decoder, likelihood, latent_dim, codec.parts, *places, *counts)
 
 
 @torch.no_grad()

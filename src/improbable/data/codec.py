@@ -73,7 +73,7 @@ class Codec(Protocol):
 
     @property
     def network(self) -> str:
-        """Name in `improbable.vae.NETWORKS` of the networks that suit the data.
+        """Name in `improbable.architectures.NETWORKS` of the networks that suit the data.
 
         In `WINDOW_NETWORKS` if rows span more than one item.
         """
