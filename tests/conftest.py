@@ -59,6 +59,17 @@ def bounded(request):
     signal.signal(signal.SIGALRM, before)
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Ctrl-C as on a terminal, even where the tests were started with it ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="session")
 def train():
     return mixed_table(600, seed=0)
