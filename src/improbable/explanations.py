@@ -15,6 +15,7 @@ from improbable.data.parts import Bools, Floats
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.generation import Mixture
+from improbable.wording import in_words
 
 GRID = ndtri((np.arange(16) + 0.5) / 16)
 INTERVAL = (0.05, 0.95)
@@ -135,11 +136,7 @@ class Explanation:
         return f"<Explanation of {len(self)} rows, {len(self.columns)} columns>\n{self}"
 
     def __str__(self) -> str:
-        lines = []
-        for row in range(min(len(self), 10)):
-            reasons = self.reasons(row) or ["nothing stands out"]
-            lines.append(f"row {row}: {'; '.join(reasons)}")
-        return "\n".join(lines)
+        return in_words(self)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.data.parts import Floats
+from improbable.wording import in_words
 
 BANDS = ("top", "middle", "bottom")
 SIDES = ("left", "center", "right")
@@ -69,8 +70,4 @@ class SurpriseMap:
         return f"<SurpriseMap of {len(self)} images, {self.map.shape[1]} x {self.map.shape[2]}>"
 
     def __str__(self) -> str:
-        lines = []
-        for row in range(min(len(self), 10)):
-            reasons = self.reasons(row) or ["nothing stands out"]
-            lines.append(f"image {row}: {'; '.join(reasons)}")
-        return "\n".join(lines)
+        return in_words(self, "image")

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from improbable.data.frames import RawColumn, frame_library, write_frame
 from improbable.data.parts import Bools, Floats
+from improbable.wording import in_words
 
 END_NAME = "(end)"
 
@@ -100,11 +101,7 @@ class TokenSurprise:
         return f"<TokenSurprise of {len(self)} sequences>\n{self}"
 
     def __str__(self) -> str:
-        lines = []
-        for row in range(min(len(self), 10)):
-            reasons = self.reasons(row) or ["nothing stands out"]
-            lines.append(f"row {row}: {'; '.join(reasons)}")
-        return "\n".join(lines)
+        return in_words(self)
 
 
 def _texts(names: list[str]) -> NDArray[np.object_]:

@@ -74,7 +74,9 @@ def calendar_columns(
     if time is None or raw is None or not wanted:
         return {}
     if raw.storage == "number":
-        raise DataError(f"calendar needs time stamps, but column {time!r} holds numbers.")
+        raise DataError(
+            f"calendar needs time stamps, but column {time!r} holds numbers. Pass stamps."
+        )
     ticks = arrow_times(replace(raw, dtype=dtype or raw.dtype))
     if getattr(ticks.type, "tz", None) is not None:
         ticks = pc.local_timestamp(ticks)
