@@ -10,9 +10,9 @@ from torch.distributions import Independent, Normal
 
 from improbable import VAEDetector, load, load_scorer, save
 from improbable.errors import FormatError, ImprobableError
+from improbable.kernels import AT_ONCE
 from improbable.model import as_batch
 from improbable.priors import (
-    AT_ONCE,
     KERNEL_SCALE,
     SMALLEST_SCALE,
     AggregatedPosterior,

@@ -9,7 +9,6 @@ latent space the training rows lie, and where none do.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Protocol, runtime_checkable
@@ -18,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
+from improbable.kernels import Kernels, features
+
 KERNEL_SCALE = 0.7
 SMALLEST_SCALE = 0.02
-AT_ONCE = 512
 FEWEST_TO_A_COMPONENT = 0.05
 SMALLEST_COMPONENT = 0.1
 WIDTHS = (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0)
@@ -80,23 +80,8 @@ class AggregatedPosterior:
     scale: Tensor
 
     @cached_property
-    def _linear(self) -> list[tuple[Tensor, Tensor]]:
-        """Constants and weights that make log N(z; mu_i, t_i) linear in (z, z^2).
-
-        In blocks of kernels, so that a product with rows stays in the
-        processor's cache.
-        """
-        precision = self.scale**-2
-        weights = torch.cat([self.loc * precision, -0.5 * precision], dim=-1).mT
-        constant = -0.5 * (self.loc**2 * precision).sum(-1) - self.scale.log().sum(-1)
-        constant = constant.unsqueeze(1) - math.log(self.loc.shape[1])
-        blocks = zip(*(torch.split(t, AT_ONCE, dim=-1) for t in (constant, weights)), strict=True)
-        return [(constants.contiguous(), block.contiguous()) for constants, block in blocks]
-
-    def _products(self, features: Tensor) -> Iterator[Tensor]:
-        """Linear forms of each row, kernel block by kernel block."""
-        for constant, weights in self._linear:
-            yield torch.baddbmm(constant, features, weights)
+    def _kernels(self) -> Kernels:
+        return Kernels.of(self.loc, self.scale)
 
     def kl(self, posterior: "Independent[Normal]") -> Tensor:
         r"""Upper bound of the KL divergence from the mixture, by its nearest kernel.
@@ -108,18 +93,17 @@ class AggregatedPosterior:
         mixture models", 2007, eq. 20), and much cheaper: no exponentials.
         """
         loc, scale = posterior.mean, posterior.stddev
-        features = torch.cat([loc, loc**2 + scale**2], dim=-1)
-        nearest = reduce(torch.maximum, (f.amax(dim=-1) for f in self._products(features)))
+        nearest = self._kernels.nearest(features(loc, loc**2 + scale**2))
         entropy = 0.5 * loc.shape[-1] + scale.log().sum(-1)
-        return -nearest - entropy
+        return math.log(self.loc.shape[1]) - nearest - entropy
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density of the mixture, nats."""
         flat = z.flatten(1, -2)
-        features = torch.cat([flat, flat**2], dim=-1)
-        parts = (torch.logsumexp(f, dim=-1) for f in self._products(features))
-        found = reduce(torch.logaddexp, parts) - 0.5 * z.shape[-1] * math.log(2.0 * math.pi)
-        return found.reshape(z.shape[:-1])
+        found = self._kernels.densities(features(flat, flat**2))
+        total = reduce(torch.logaddexp, (torch.logsumexp(f, dim=-1) for f in found))
+        constant = math.log(self.loc.shape[1]) + 0.5 * z.shape[-1] * math.log(2.0 * math.pi)
+        return (total - constant).reshape(z.shape[:-1])
 
     def sample(self, member: int, noise: Tensor, uniform: Tensor) -> Tensor:
         """A kernel chosen by `uniform`, moved and stretched by `noise`."""

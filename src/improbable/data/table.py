@@ -227,8 +227,10 @@ class TableCodec:
             entries, parts = self._slots[i]
             values[:, entries] = cells.values
             observed[:, parts] = cells.observed
-            offsets[:, i] = cells.offset
-            flags[:, i] = cells.missing, cells.unseen, cells.out_of_range
+            remarks = (cells.offset, cells.missing, cells.unseen, cells.out_of_range)
+            for place, found in zip((offsets.T, *flags), remarks, strict=True):
+                if found.any():  # memory that is only zero is never touched
+                    place[i] = found
         if retyped:
             raise schema_error(retyped=retyped)
         return DenseRows(values, observed, offsets, *(flag.T for flag in flags))
