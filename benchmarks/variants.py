@@ -23,8 +23,9 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch import distributions as td
 
-from improbable import Real, VAEDetector, fitting, priors, settings, training, trust
+from improbable import Real, VAEDetector, fitting, held_out, priors, settings, training, trust
 from improbable.data import kinds, numeric
+from improbable.distributions import DiagonalNormal
 from improbable.likelihoods import Normal
 from improbable.objective import elbo
 from improbable.vae import VAE, Batch
@@ -154,10 +155,10 @@ class MixturePrior:
 
     mixtures: tuple[td.MixtureSameFamily, ...]
 
-    def kl(self, posterior: td.Independent) -> Tensor:
+    def kl(self, posterior: DiagonalNormal) -> Tensor:
         """Upper bound by one component: the least of KL(q to it) - log of its weight."""
-        pairs = zip(self.mixtures, posterior.mean, posterior.variance, strict=True)
-        return torch.stack([crossed(*pair) for pair in pairs]) - posterior.entropy()
+        pairs = zip(self.mixtures, posterior.mean, posterior.stddev.square(), strict=True)
+        return torch.stack([crossed(*pair) for pair in pairs]) - posterior.as_torch().entropy()
 
     def log_prob(self, z: Tensor) -> Tensor:
         """Log density, nats."""
@@ -180,9 +181,9 @@ def crossed(mixture: td.MixtureSameFamily, loc: Tensor, variance: Tensor) -> Ten
     return (spread - log_prob).amin(dim=-1)
 
 
-def mixture_prior(posterior: td.Independent) -> MixturePrior:
+def mixture_prior(posterior: DiagonalNormal) -> MixturePrior:
     """Fit a mixture to the posterior means of each member."""
-    pairs = zip(posterior.mean, posterior.variance, strict=True)
+    pairs = zip(posterior.mean, posterior.stddev.square(), strict=True)
     return MixturePrior(tuple(fitted_mixture(loc.numpy(), own.numpy()) for loc, own in pairs))
 
 
@@ -222,7 +223,7 @@ INTERNAL = {
     "train_clip": training.WINSOR,
     "scale_floor": numeric.SCALE_FLOOR,
     "kernel_scale": priors.KERNEL_SCALE,
-    "kernels": fitting.PRIOR_ROWS,
+    "kernels": held_out.PRIOR_ROWS,
     "trusted_share": trust.TRUSTED_SHARE,
     "knee": kinds.KNEE,
 }
@@ -259,9 +260,12 @@ CHOICES: dict[str, Choice] = {
         for floor in (0.05, 0.2, 0.3)
     },
     "prior=normal": Choice({"prior": "normal"}),
-    "prior=gaussian_mixture": inside(fitting, "aggregated_posterior", mixture_prior),
-    **{f"kernel_scale={scale:g}": inside(priors, "KERNEL_SCALE", scale) for scale in (0.4, 1.0)},
-    **{f"kernels={number}": inside(fitting, "PRIOR_ROWS", number) for number in (1_024, 8_192)},
+    "prior=gaussian_mixture": inside(held_out, "aggregated_posterior", mixture_prior),
+    **{
+        f"kernel_scale={scale:g}": inside(priors, "KERNEL_SCALE", scale)
+        for scale in (0.4, 0.8, 1.0)
+    },
+    **{f"kernels={number}": inside(held_out, "PRIOR_ROWS", number) for number in (1_024, 4_096)},
     **{f"n_draws={number}": Choice({"n_draws": number}) for number in (2, 16)},
 }
 CONTAMINATED: dict[str, Choice] = {

@@ -18,7 +18,8 @@ import choosing
 import variants
 from variants import CHOICES, CONTAMINATED, Choice, Ranking
 
-from improbable import VAEDetector, fitting
+from improbable import VAEDetector, held_out
+from improbable.distributions import DiagonalNormal
 from improbable.objective import elbo
 from improbable.vae import Batch, assemble_vae
 
@@ -49,9 +50,9 @@ def fitted(choice, arguments, setting="one-class"):
 def test_every_choice_changes_the_scores_and_leaves_nothing_behind(name):
     choice = CHOICES[name]
     arguments = UNEVEN if name == "early_stopping=off" else QUICK
-    module, attribute = choice.patched[:2] if choice.patched else (fitting, "PRIOR_ROWS")
+    module, attribute = choice.patched[:2] if choice.patched else (held_out, "PRIOR_ROWS")
     before = getattr(module, attribute)
-    with patch.object(fitting, "PRIOR_ROWS", 50):  # so that more kernels are more here too
+    with patch.object(held_out, "PRIOR_ROWS", 50):  # so that more kernels are more here too
         default, plain = fitted(Choice(), arguments)
         changed, scores = fitted(choice, arguments)
         again = fitted(Choice(), arguments)[1]
@@ -148,13 +149,14 @@ def test_the_mixture_prior_bounds_the_divergence():
     assert 1.0 < float(widths.min()) < float(widths.max()) < 1.6
     prior = variants.MixturePrior((mixture,))
     places, scales = torch.tensor(loc[None, ::60]), torch.full((1, 10, 2), 0.5).double()
-    posterior = td.Independent(td.Normal(places, scales), 1)
+    posterior = DiagonalNormal(places, scales.log())
     normals, weights = mixture.component_distribution, mixture.mixture_distribution.probs
     whole = td.MultivariateNormal(places[0, :, None], torch.diag_embed(scales[0, :, None] ** 2))
     each = td.kl_divergence(whole, normals) - weights.log()
     torch.testing.assert_close(prior.kl(posterior)[0], each.amin(-1))
-    z = posterior.sample((4_000,)).transpose(0, 1)
-    drawn = posterior.log_prob(z.transpose(0, 1)).transpose(0, 1) - prior.log_prob(z)
+    drawn_from = posterior.as_torch()
+    z = drawn_from.sample((4_000,)).transpose(0, 1)
+    drawn = drawn_from.log_prob(z.transpose(0, 1)).transpose(0, 1) - prior.log_prob(z)
     error = drawn.std(1) / drawn.shape[1] ** 0.5
     assert (drawn.mean(1) - 5.0 * error <= prior.kl(posterior)).all()
     noise = torch.tensor(rng.normal(size=(2_000, 2)))

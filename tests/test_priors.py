@@ -9,6 +9,7 @@ from scipy import stats
 from torch.distributions import Independent, Normal
 
 from improbable import VAEDetector, load, load_scorer, save
+from improbable.distributions import DiagonalNormal
 from improbable.errors import FormatError, ImprobableError
 from improbable.kernels import AT_ONCE
 from improbable.model import as_batch
@@ -35,7 +36,7 @@ RNG = np.random.default_rng(0)
 def gaussians(n, seed=0, members=2):
     rng = np.random.default_rng(seed)
     loc = torch.tensor(rng.normal(size=(members, n, 3)))
-    return Independent(Normal(loc, torch.tensor(0.2 + rng.random((members, n, 3)))), 1)
+    return DiagonalNormal(loc, torch.tensor(0.2 + rng.random((members, n, 3))).log())
 
 
 def mixture(n=20):
@@ -70,7 +71,9 @@ def test_log_prob_against_scipy(size):
 def test_kl_of_one_kernel_is_exact():
     q, p = gaussians(7), gaussians(1, seed=4)
     found = AggregatedPosterior(p.mean, p.stddev).kl(q)
-    torch.testing.assert_close(found, torch.distributions.kl_divergence(q, p))
+    torch.testing.assert_close(
+        found, torch.distributions.kl_divergence(q.as_torch(), p.as_torch())
+    )
 
 
 def test_kl_takes_the_nearest_of_many_kernels():
@@ -99,7 +102,7 @@ def test_kl_has_the_magnitude_of_numeric_integration():
     """In one dimension, with well separated kernels, the bound is nearly tight."""
     loc = torch.tensor([[[-5.0], [0.0], [5.0]]]).double()
     prior = AggregatedPosterior(loc, torch.full_like(loc, 0.5))
-    q = Independent(Normal(torch.tensor([[[0.2]]]).double(), torch.tensor([[[0.4]]]).double()), 1)
+    q = DiagonalNormal(torch.tensor([[[0.2]]]).double(), torch.tensor([[[0.4]]]).double().log())
     grid = np.linspace(-10, 10, 200_001)
     density = stats.norm.pdf(grid, 0.2, 0.4)
     log_p = prior.log_prob(torch.tensor(grid)[None, :, None])[0].numpy()
@@ -123,7 +126,7 @@ def test_kernels_are_narrower_than_posteriors_but_never_vanish():
     prior = aggregated_posterior(q)
     expected = (KERNEL_SCALE * q.stddev).clamp(min=SMALLEST_SCALE)
     torch.testing.assert_close(prior.scale, expected, rtol=1e-7, atol=0)
-    thin = Independent(Normal(q.mean, torch.full_like(q.mean, 1e-5)), 1)
+    thin = DiagonalNormal(q.mean, torch.full_like(q.mean, 1e-5).log())
     vanishing = aggregated_posterior(thin).scale
     torch.testing.assert_close(
         vanishing, torch.full_like(vanishing, SMALLEST_SCALE), rtol=1e-7, atol=0
@@ -159,7 +162,7 @@ def test_kernels_are_as_wide_as_held_out_rows_ask_for():
     places = torch.randn(1, 40, 3, dtype=torch.float64, generator=generator) * 10.0
     thin = torch.full_like(places, 0.01)
     away = places + 0.3 * torch.randn(1, 40, 3, dtype=torch.float64, generator=generator)
-    learned, held_out = (Independent(Normal(at, thin), 1) for at in (places, away))
+    learned, held_out = (DiagonalNormal(at, thin.log()) for at in (places, away))
     assert float(widened_posterior(learned, held_out).scale.mean()) == pytest.approx(0.3, abs=0.01)
     assert float(widened_posterior(learned, learned).scale.mean()) < 0.05
 
@@ -167,7 +170,8 @@ def test_kernels_are_as_wide_as_held_out_rows_ask_for():
 def test_a_partial_prior_is_the_prior_apart_from_its_share():
     share = torch.tensor([0.25, 1.0], dtype=torch.float64)
     whole, noise = StandardNormal(2), torch.zeros(2, 2, dtype=torch.float64)
-    q = Independent(Normal(torch.ones(1, 2, 2, dtype=torch.float64), 0.5), 1)
+    ones = torch.ones(1, 2, 2, dtype=torch.float64)
+    q = DiagonalNormal(ones, (0.5 * ones).log())
     part = PartialPrior(whole, share)
     torch.testing.assert_close(part.kl(q), whole.kl(q) * share)
     torch.testing.assert_close(part.log_prob(noise), whole.log_prob(noise))

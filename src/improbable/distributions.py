@@ -1,6 +1,8 @@
 """Distributions that torch lacks, or validates at every call."""
 
 import math
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -8,6 +10,29 @@ from torch import distributions as td
 from torch.nn.functional import logsigmoid, softplus
 
 HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
+
+
+@dataclass(frozen=True)
+class DiagonalNormal:
+    """Independent Normal dimensions, q(z given x): no more than training needs at every step.
+
+    Attributes
+    ----------
+    mean, log_scale : Tensor of shape (..., latent_dim)
+        Means, and logarithms of the standard deviations.
+    """
+
+    mean: Tensor
+    log_scale: Tensor
+
+    @cached_property
+    def stddev(self) -> Tensor:
+        """Standard deviations."""
+        return self.log_scale.exp()
+
+    def as_torch(self) -> td.Independent[td.Normal]:
+        """The distribution of torch, for all else that one may ask of it."""
+        return td.Independent(td.Normal(self.mean, self.stddev, validate_args=False), 1)
 
 
 class OneHot(td.Distribution):

@@ -16,10 +16,10 @@ from improbable.data.parts import Floats
 from improbable.data.rows import Rows
 from improbable.errors import CalibrationWarning, DataError, TrainingWarning
 from improbable.explanations import Reference
-from improbable.lengths import Leveling
-from improbable.model import Model, as_batch, typical_cells
+from improbable.held_out import calibrated, leveled, make_prior
+from improbable.model import Model, as_batch
 from improbable.networks import Network, initialize
-from improbable.priors import Prior, aggregated_posterior, widened_posterior
+from improbable.priors import Prior
 from improbable.start import GROUPED_ROWS, START_ROWS, linear_start, mixture_start
 from improbable.training import History, Progress, TrainConfig
 from improbable.trust import narrowed, trusted_rows, trusted_share
@@ -32,10 +32,6 @@ MOST_HELD_OUT = 20_000
 ENCODING_ROWS = 1_000_000
 TRUST_ROWS = 100_000
 PROBED_ROWS, PROBED_DRAWS = 256, 16
-REFERENCE_ROWS = 2_000
-PRIOR_ROWS, WIDTH_ROWS = 4_096, 512
-REFERENCE_ENTRIES = 2_000_000
-LEVEL_ROWS = 1_000
 Loop = Callable[[VAE, Batch, Batch, TrainConfig, torch.Generator, Progress | None], History]
 
 
@@ -228,9 +224,16 @@ def _learn(
     overlap = source.groups is not None
     prior = make_prior(settings.prior, vae, train, validation, overlap=overlap)
     noise = _noise(vae, prior, held_out, settings, for_noise) if known is None else known.noise
-    judged = codec, vae, prior, noise, held_out
-    model = _calibrate(*judged, history, settings, apart=split.apart)
-    return _leveled(model, [validation, train], held_out)
+    sizes = {
+        "latent_dim": vae.latent_dim,
+        "hidden": list(settings.hidden),
+        "decoder_hidden": list(settings.decoder_hidden),
+        "n_members": settings.n_members,
+    }
+    nothing = Reference(np.empty((0, len(codec.names)))), np.zeros(len(codec.names)), np.empty(0)
+    judged = codec, vae, prior, noise, settings.score_function
+    model = calibrated(Model(*judged, *nothing, split.apart, history, sizes), held_out)
+    return leveled(model, [validation, train], held_out)
 
 
 def _start_prior(vae: VAE, train: Rows, name: str, seed: np.random.SeedSequence) -> None:
@@ -259,27 +262,6 @@ def _noise(
 def _seeds(settings: Settings) -> list[np.random.SeedSequence]:
     """Seeds of the split, the weights, the batches, and the noise of scoring."""
     return randomness.seed_sequence(settings.random_state).spawn(4)
-
-
-@torch.no_grad()
-def make_prior(
-    name: str, vae: VAE, train: Rows, validation: Rows, *, overlap: bool = False
-) -> Prior:
-    """Prior of the scores: that of training, or "aggregated" over at most 4,096 rows it saw.
-
-    Where rows overlap its kernels are as wide as those held out ask for.
-    """
-    if name in ("normal", "mixture"):
-        return vae.prior
-    most = PRIOR_ROWS, WIDTH_ROWS if overlap else PRIOR_ROWS
-    parts = zip((train, validation), most, strict=True)
-    seen = [as_batch(rows.take(slice(n))) for rows, n in parts]
-    if overlap:
-        learned, held_out = (vae.encode(rows.values, rows.observed) for rows in seen)
-        return widened_posterior(learned, held_out)
-    values = torch.cat([rows.values for rows in seen])[:PRIOR_ROWS]
-    observed = torch.cat([rows.observed for rows in seen])[:PRIOR_ROWS]
-    return aggregated_posterior(vae.encode(values, observed))
 
 
 def _build(codec: Codec, settings: Settings, generator: torch.Generator) -> VAE:
@@ -335,48 +317,6 @@ def choose_device(device: str) -> str:
     except (RuntimeError, AssertionError) as error:
         raise DataError(f"device={device!r} cannot be used here. Pass device='auto'.") from error
     return device
-
-
-def _calibrate(
-    codec: Codec,
-    vae: VAE,
-    prior: Prior,
-    noise: torch.Tensor,
-    held_out: Rows,
-    history: History,
-    settings: Settings,
-    *,
-    apart: bool,
-) -> Model:
-    sizes = {
-        "latent_dim": vae.latent_dim,
-        "hidden": list(settings.hidden),
-        "decoder_hidden": list(settings.decoder_hidden),
-        "n_members": settings.n_members,
-    }
-    blank = Reference(np.empty((0, len(codec.names))))
-    name = settings.score_function
-    none = np.zeros(len(codec.names)), np.empty(0)
-    model = Model(codec, vae, prior, noise, name, blank, *none, apart, history, sizes)
-    n_reference = min(REFERENCE_ROWS, max(1, REFERENCE_ENTRIES // len(codec.names)))
-    reference = held_out.take(slice(n_reference))
-    shares = np.where(reference.missing, np.nan, model.shares(reference))
-    model = replace(model, reference=Reference(shares))
-    model = replace(model, typical=typical_cells(model, reference))
-    decision: Floats = np.sort(model.decision_scores(held_out)) if len(held_out) else np.empty(0)
-    return replace(model, held_out=decision)
-
-
-def _leveled(model: Model, learned: Sequence[Rows], held_out: Rows) -> Model:
-    """Model whose scores of rows of different sizes compare, by some rows it has learned from."""
-    if model.codec.sizes(held_out) is None:
-        return model
-    some = [rows.take(slice(LEVEL_ROWS)) for rows in learned]
-    found = [model.surplus(model.score(rows, model.score_function), rows) for rows in some]
-    sizes = [model.sizes(rows) for rows in some]
-    leveling = Leveling.fit(np.concatenate(found), np.concatenate(sizes))
-    model = replace(model, leveling=leveling)
-    return replace(model, held_out=np.sort(model.decision_scores(held_out)))
 
 
 def warn_of(model: Model) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.distributions import Independent, Normal
 
+from improbable.distributions import DiagonalNormal
 from improbable.errors import DataError
 from improbable.priors import Prior
 from improbable.recurrent import RecurrentDecoder
@@ -158,13 +158,12 @@ def points_given(
     with torch.no_grad():
         filled, seen = fill_in(vae, batch, batch.observed)
         posterior = vae.encode(filled, seen)
+        near = DiagonalNormal(posterior.mean[member], posterior.log_scale[member]).as_torch()
         noise = torch.as_tensor(rng.standard_normal((size, vae.latent_dim)), dtype=vae.low.dtype)
         z = prior.sample(member, noise, torch.as_tensor(rng.random(size)))
-        loc, scale = posterior.mean[member], posterior.stddev[member]
-        z[: size // 2] = (loc + scale * noise)[: size // 2]
+        z[: size // 2] = (near.mean + near.stddev * noise)[: size // 2]
         z = z.expand(vae.n_members, -1, -1)
         log_p = prior.log_prob(z)[member]
-        near = Independent(Normal(loc, scale, validate_args=False), 1)
         log_q: Tensor = near.log_prob(z[member])  # type: ignore[no-untyped-call]
         proposed = torch.logaddexp(log_p, log_q) - np.log(2.0)
         values, observed = batch.values.expand(size, -1), batch.observed.expand(size, -1)

@@ -112,5 +112,6 @@ def features(first: Tensor, second: Tensor) -> Tensor:
 
 def _best(densities: Tensor) -> Tensor:
     """Best of each group: kernels that lie apart, so that the maximum runs along memory."""
-    groups = densities.view(*densities.shape[:-1], TOGETHER, -1)
+    *rows, n_kernels = densities.shape
+    groups = densities.view(*rows, TOGETHER, n_kernels // TOGETHER)
     return groups.amax(dim=-2)

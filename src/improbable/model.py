@@ -251,11 +251,13 @@ def _spread_divergence(model: Model, rows: Rows) -> Floats:
 @torch.no_grad()
 def _divergence(model: Model, batch: Batch) -> Floats:
     """Fall of KL(q to p) when a cell is hidden from the encoder, shape (n, n_columns)."""
-    out = np.zeros((len(batch), len(model.codec.names)))
     vae = model.vae
-    whole = model.prior.kl(vae.encode(batch.values, batch.observed)).mean(dim=0)
-    for column in sorted(set(vae.part_column.tolist())):
-        visible = batch.observed * (vae.part_column != column)
-        hidden = model.prior.kl(vae.encode(batch.values, visible)).mean(dim=0)
-        out[:, column] = (whole - hidden).cpu().numpy()
+    columns = torch.tensor(sorted(set(vae.part_column.tolist())), dtype=torch.long)
+    kept = (vae.part_column != columns.unsqueeze(1)).to(batch.observed.dtype)
+    seen = torch.cat([torch.ones_like(kept[:1]), kept]).unsqueeze(1) * batch.observed
+    values = batch.values.repeat(len(seen), 1)
+    kl = model.prior.kl(vae.encode(values, seen.flatten(0, 1))).mean(dim=0)
+    found = kl.view(len(seen), -1).cpu().numpy()
+    out = np.zeros((len(batch), len(model.codec.names)))
+    out[:, columns.cpu().numpy()] = (found[0] - found[1:]).T
     return out

@@ -15,11 +15,11 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent, Normal
 
+from improbable.distributions import DiagonalNormal
 from improbable.kernels import Kernels, features
 
-KERNEL_SCALE = 0.7
+KERNEL_SCALE, WINDOW_SCALE = 0.6, 0.7
 SMALLEST_SCALE = 0.02
 FEWEST_TO_A_COMPONENT = 0.05
 SMALLEST_COMPONENT = 0.1
@@ -30,7 +30,7 @@ WIDTHS = (0.0, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0)
 class Prior(Protocol):
     """What every prior offers."""
 
-    def kl(self, posterior: "Independent[Normal]") -> Tensor:
+    def kl(self, posterior: DiagonalNormal) -> Tensor:
         """KL(q to p), or an upper bound of it: nats, shape (n_members, n)."""
         ...
 
@@ -49,10 +49,10 @@ class StandardNormal:
 
     latent_dim: int
 
-    def kl(self, posterior: "Independent[Normal]") -> Tensor:
+    def kl(self, posterior: DiagonalNormal) -> Tensor:
         """Closed form: half the sum of loc^2 + scale^2 - 1 - 2 log scale."""
         loc, scale = posterior.mean, posterior.stddev
-        terms = torch.addcmul(-0.5 - scale.log(), loc, loc, value=0.5)
+        terms = torch.addcmul(-0.5 - posterior.log_scale, loc, loc, value=0.5)
         return torch.addcmul(terms, scale, scale, value=0.5).sum(-1)
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class AggregatedPosterior:
     def _kernels(self) -> Kernels:
         return Kernels.of(self.loc, self.scale)
 
-    def kl(self, posterior: "Independent[Normal]") -> Tensor:
+    def kl(self, posterior: DiagonalNormal) -> Tensor:
         r"""Upper bound of the KL divergence from the mixture, by its nearest kernel.
 
         .. math:: \mathrm{KL}(q \| p) \le \log M + \min_i \mathrm{KL}(q \| N_i)
@@ -94,7 +94,7 @@ class AggregatedPosterior:
         """
         loc, scale = posterior.mean, posterior.stddev
         nearest = self._kernels.nearest(features(loc, loc**2 + scale**2))
-        entropy = 0.5 * loc.shape[-1] + scale.log().sum(-1)
+        entropy = 0.5 * loc.shape[-1] + posterior.log_scale.sum(-1)
         return math.log(self.loc.shape[1]) - nearest - entropy
 
     def log_prob(self, z: Tensor) -> Tensor:
@@ -129,15 +129,15 @@ class GaussianMixture:
     loc: Tensor
     scale: Tensor
 
-    def _joint(self, posterior: "Independent[Normal]") -> Tensor:
+    def _joint(self, posterior: DiagonalNormal) -> Tensor:
         """Log pi_c - KL(q to N_c), nats, shape (n_members, n, n_components)."""
         loc, scale = posterior.mean.unsqueeze(2), posterior.stddev.unsqueeze(2)
-        wide = self.scale.unsqueeze(1)
+        log_scale, wide = posterior.log_scale.unsqueeze(2), self.scale.unsqueeze(1)
         ratio = ((loc - self.loc.unsqueeze(1)).square() + scale.square()) / wide.square()
-        divergence = (0.5 * (ratio - 1.0) + wide.log() - scale.log()).sum(-1)
+        divergence = (0.5 * (ratio - 1.0) + wide.log() - log_scale).sum(-1)
         return self.log_weight.unsqueeze(1) - divergence
 
-    def kl(self, posterior: "Independent[Normal]") -> Tensor:
+    def kl(self, posterior: DiagonalNormal) -> Tensor:
         r"""KL divergence from the mixture with its component: nats, shape (n_members, n).
 
         .. math:: \mathrm{KL}(q(z)\,q(c) \,\|\, p(z, c))
@@ -149,7 +149,7 @@ class GaussianMixture:
         """
         return -self._joint(posterior).logsumexp(dim=-1)
 
-    def responsibilities(self, posterior: "Independent[Normal]") -> Tensor:
+    def responsibilities(self, posterior: DiagonalNormal) -> Tensor:
         """q(c given x), shape (n_members, n, n_components)."""
         return self._joint(posterior).softmax(dim=-1)
 
@@ -216,7 +216,7 @@ class PartialPrior:
     prior: Prior
     share: Tensor
 
-    def kl(self, posterior: "Independent[Normal]") -> Tensor:
+    def kl(self, posterior: DiagonalNormal) -> Tensor:
         """Share of the divergence, nats, shape (n_members, n)."""
         return self.prior.kl(posterior) * self.share
 
@@ -229,29 +229,17 @@ class PartialPrior:
         return self.prior.sample(member, noise, uniform)
 
 
-def aggregated_posterior(
-    posterior: "Independent[Normal]", width: float = 0.0
-) -> AggregatedPosterior:
+def aggregated_posterior(posterior: DiagonalNormal) -> AggregatedPosterior:
     """Prior made of the posteriors of training rows, shape (n_members, M).
 
     Kernels are `KERNEL_SCALE` as wide as the posteriors: a sum of full-width
     posteriors is smoother than the distribution of their means. They are
     rounded to single precision, in which they are stored.
-
-    Parameters
-    ----------
-    posterior : Independent Normal
-    width : float
-        Standard deviation that is added to all kernels.
     """
-    scale = (KERNEL_SCALE * posterior.stddev).clamp(min=SMALLEST_SCALE).hypot(torch.tensor(width))
-    loc, scale = (t.float().to(t.dtype).contiguous() for t in (posterior.mean, scale))
-    return AggregatedPosterior(loc, scale)
+    return _kernels(posterior, KERNEL_SCALE)
 
 
-def widened_posterior(
-    posterior: "Independent[Normal]", held_out: "Independent[Normal]"
-) -> AggregatedPosterior:
+def widened_posterior(posterior: DiagonalNormal, held_out: DiagonalNormal) -> AggregatedPosterior:
     """Prior made of the posteriors of training rows that overlap, such as windows of a series.
 
     Windows a step apart lie side by side in latent space, those of other times
@@ -259,6 +247,12 @@ def widened_posterior(
     rows, none of which overlaps the others, are nearest to them: to the width of
     `WIDTHS` with the smallest mean KL divergence.
     """
-    found = [aggregated_posterior(posterior, width) for width in WIDTHS]
+    found = [_kernels(posterior, WINDOW_SCALE, width) for width in WIDTHS]
     distances = torch.stack([prior.kl(held_out).mean() for prior in found])
     return found[int(distances.argmin())]
+
+
+def _kernels(posterior: DiagonalNormal, share: float, width: float = 0.0) -> AggregatedPosterior:
+    scale = (share * posterior.stddev).clamp(min=SMALLEST_SCALE).hypot(torch.tensor(width))
+    loc, scale = (t.float().to(t.dtype).contiguous() for t in (posterior.mean, scale))
+    return AggregatedPosterior(loc, scale)

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from scipy.special import chdtr, chdtrc, gammaln
 from torch import Tensor
-from torch.distributions import Independent, LowRankMultivariateNormal, Normal
+from torch.distributions import LowRankMultivariateNormal
 
 from improbable.codes import Codes
+from improbable.distributions import DiagonalNormal
 from improbable.errors import ImprobableError
 from improbable.joint import JointDistribution
 from improbable.priors import Prior
@@ -51,7 +52,7 @@ class Draws:
     prior: Prior
 
     @cached_property
-    def posterior(self) -> Independent[Normal]:
+    def posterior(self) -> DiagonalNormal:
         """q(z given x), shape (n_members, n)."""
         return self.vae.encode(self.batch.values, self.visible)
 
@@ -85,7 +86,7 @@ class Draws:
     def log_ratio(self) -> Tensor:
         """Log p(z_l) - log q(z_l given x), shape (n_members, n_draws, n)."""
         log_q = -0.5 * ((self.noise**2).sum(-1)[:, None] + self.noise.shape[-1] * LOG_2PI)
-        log_q = log_q - self.posterior.stddev.log().sum(-1)[:, None]
+        log_q = log_q - self.posterior.log_scale.sum(-1)[:, None]
         return self.prior.log_prob(self.z) - log_q
 
     @cached_property

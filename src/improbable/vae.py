@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent, Normal
 
 from improbable.architectures import NETWORKS, WINDOW_NETWORKS, Sizes
 from improbable.data.codec import Codec
 from improbable.data.parts import Part
+from improbable.distributions import DiagonalNormal
 from improbable.errors import DataError
 from improbable.joint import Joint, JointDistribution
 from improbable.priors import LearnedMixture, Prior, StandardNormal
@@ -125,7 +125,7 @@ class VAE(nn.Module):
         self.register_buffer("tied", torch.tensor(likelihood.constant_params), persistent=False)
         self.tied_params = nn.Parameter(torch.zeros(n_members, 1, likelihood.param_size))
 
-    def encode(self, values: Tensor, observed: Tensor) -> Independent[Normal]:
+    def encode(self, values: Tensor, observed: Tensor) -> DiagonalNormal:
         """q(z given x) of shape (n_members, n), event (latent_dim,).
 
         Parameters
@@ -139,8 +139,7 @@ class VAE(nn.Module):
         seen = clipped * observed[..., self.entry_part]
         inputs = torch.cat([seen, observed], dim=-1).expand(self.n_members, -1, -1)
         loc, log_scale = self.encoder(inputs).chunk(2, dim=-1)
-        scale = log_scale.clamp(-LOG_SCALE_BOUND, LOG_SCALE_BOUND).exp()
-        return Independent(Normal(loc, scale, validate_args=False), 1)
+        return DiagonalNormal(loc, log_scale.clamp(-LOG_SCALE_BOUND, LOG_SCALE_BOUND))
 
     @property
     def looks_back(self) -> bool:

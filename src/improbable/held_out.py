@@ -1,0 +1,77 @@
+"""After training: the prior of the scores, and what is made of the rows kept out."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from improbable.data.parts import Floats
+from improbable.data.rows import Rows
+from improbable.distributions import DiagonalNormal
+from improbable.explanations import Reference
+from improbable.lengths import Leveling
+from improbable.model import Model, as_batch, typical_cells
+from improbable.priors import Prior, aggregated_posterior, widened_posterior
+from improbable.vae import VAE
+
+REFERENCE_ROWS = 2_000
+REFERENCE_ENTRIES = 2_000_000
+PRIOR_ROWS = 8_192
+WINDOWS, WIDTH_ROWS = 4_096, 512
+LEVEL_ROWS = 1_000
+AT_ONCE = 1_024
+
+
+def make_prior(
+    name: str, vae: VAE, train: Rows, validation: Rows, *, overlap: bool = False
+) -> Prior:
+    """Prior of the scores: that of training, or "aggregated" over at most 8,192 rows it saw.
+
+    Where rows overlap there are 4,096, and kernels are as wide as those held out ask for.
+    """
+    if name in ("normal", "mixture"):
+        return vae.prior
+    if overlap:
+        held_out = _encoded(vae, validation.take(slice(WIDTH_ROWS)))
+        return widened_posterior(_encoded(vae, train.take(slice(WINDOWS))), held_out)
+    room = max(0, PRIOR_ROWS - len(train))
+    parts = train.take(slice(PRIOR_ROWS)), validation.take(slice(room))
+    return aggregated_posterior(_encoded(vae, *parts))
+
+
+@torch.no_grad()
+def _encoded(vae: VAE, *parts: Rows) -> DiagonalNormal:
+    """q(z given x) of all rows, few at a time."""
+    places = [(rows, i) for rows in parts for i in range(0, len(rows), AT_ONCE)]
+    batches = [as_batch(rows.take(slice(i, i + AT_ONCE))) for rows, i in places]
+    found = [vae.encode(batch.values, batch.observed) for batch in batches]
+    sides = ([one.mean for one in found], [one.log_scale for one in found])
+    return DiagonalNormal(*(torch.cat(side, dim=1) for side in sides))
+
+
+def calibrated(model: Model, held_out: Rows) -> Model:
+    """Model with the shares, the typical cells and the decision scores of its held-out rows."""
+    n_columns = len(model.codec.names)
+    n_reference = min(REFERENCE_ROWS, max(1, REFERENCE_ENTRIES // n_columns))
+    reference = held_out.take(slice(n_reference))
+    shares = np.where(reference.missing, np.nan, model.shares(reference))
+    model = replace(model, reference=Reference(shares))
+    model = replace(model, typical=typical_cells(model, reference))
+    return _with_scores(model, held_out)
+
+
+def leveled(model: Model, learned: Sequence[Rows], held_out: Rows) -> Model:
+    """Model whose scores of rows of different sizes compare, by some rows it has learned from."""
+    if model.codec.sizes(held_out) is None:
+        return model
+    some = [rows.take(slice(LEVEL_ROWS)) for rows in learned]
+    found = [model.surplus(model.score(rows, model.score_function), rows) for rows in some]
+    sizes = [model.sizes(rows) for rows in some]
+    leveling = Leveling.fit(np.concatenate(found), np.concatenate(sizes))
+    return _with_scores(replace(model, leveling=leveling), held_out)
+
+
+def _with_scores(model: Model, held_out: Rows) -> Model:
+    found: Floats = model.decision_scores(held_out) if len(held_out) else np.empty(0)
+    return replace(model, held_out=np.sort(found))
