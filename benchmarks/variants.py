@@ -265,7 +265,7 @@ CHOICES: dict[str, Choice] = {
         f"kernel_scale={scale:g}": inside(priors, "KERNEL_SCALE", scale)
         for scale in (0.4, 0.8, 1.0)
     },
-    **{f"kernels={number}": inside(held_out, "PRIOR_ROWS", number) for number in (1_024, 4_096)},
+    **{f"kernels={number}": inside(held_out, "PRIOR_ROWS", number) for number in (1_024, 8_192)},
     **{f"n_draws={number}": Choice({"n_draws": number}) for number in (2, 16)},
 }
 CONTAMINATED: dict[str, Choice] = {

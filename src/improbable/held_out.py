@@ -17,8 +17,7 @@ from improbable.vae import VAE
 
 REFERENCE_ROWS = 2_000
 REFERENCE_ENTRIES = 2_000_000
-PRIOR_ROWS = 8_192
-WINDOWS, WIDTH_ROWS = 4_096, 512
+PRIOR_ROWS, WIDTH_ROWS = 4_096, 512
 LEVEL_ROWS = 1_000
 AT_ONCE = 1_024
 
@@ -26,18 +25,29 @@ AT_ONCE = 1_024
 def make_prior(
     name: str, vae: VAE, train: Rows, validation: Rows, *, overlap: bool = False
 ) -> Prior:
-    """Prior of the scores: that of training, or "aggregated" over at most 8,192 rows it saw.
+    """Prior of the scores: that of training, or "aggregated" over rows that training saw.
 
-    Where rows overlap there are 4,096, and kernels are as wide as those held out ask for.
+    Each member has at most 4,096 of them, other ones as far as there are enough.
+    Where rows overlap kernels are as wide as those held out ask for.
     """
     if name in ("normal", "mixture"):
         return vae.prior
     if overlap:
         held_out = _encoded(vae, validation.take(slice(WIDTH_ROWS)))
-        return widened_posterior(_encoded(vae, train.take(slice(WINDOWS))), held_out)
-    room = max(0, PRIOR_ROWS - len(train))
-    parts = train.take(slice(PRIOR_ROWS)), validation.take(slice(room))
-    return aggregated_posterior(_encoded(vae, *parts))
+        return widened_posterior(_encoded(vae, train.take(slice(PRIOR_ROWS))), held_out)
+    most = vae.n_members * PRIOR_ROWS
+    parts = train.take(slice(most)), validation.take(slice(max(0, most - len(train))))
+    return aggregated_posterior(_shared_out(_encoded(vae, *parts)))
+
+
+def _shared_out(posterior: DiagonalNormal) -> DiagonalNormal:
+    """At most `PRIOR_ROWS` rows to a member; together they take in as many as they can."""
+    n_members, n_rows, _ = posterior.mean.shape
+    size = min(n_rows, PRIOR_ROWS)
+    first = torch.linspace(0, n_rows - size, n_members).long()
+    rows = first.unsqueeze(1) + torch.arange(size)
+    members = torch.arange(n_members).unsqueeze(1)
+    return DiagonalNormal(posterior.mean[members, rows], posterior.log_scale[members, rows])
 
 
 @torch.no_grad()

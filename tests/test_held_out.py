@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+import torch
+
+from improbable import VAEDetector, held_out
+from improbable.distributions import DiagonalNormal
+from improbable.model import as_batch
+
+QUICK = {"hidden": (16,), "max_steps": 10, "latent_dim": 3}
+
+
+def places(n_rows, n_members):
+    """A posterior whose means name the row they belong to."""
+    mean = torch.arange(float(n_rows)).expand(n_members, n_rows).unsqueeze(-1)
+    return DiagonalNormal(mean, -mean)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "n_members", "first"),
+    [(7, 2, [0, 0]), (10, 2, [0, 0]), (20, 2, [0, 10]), (14, 3, [0, 2, 4]), (90, 1, [0])],
+)
+def test_members_share_the_rows_out(monkeypatch, n_rows, n_members, first):
+    monkeypatch.setattr(held_out, "PRIOR_ROWS", 10)
+    shared = held_out._shared_out(places(n_rows, n_members))
+    size = min(n_rows, 10)
+    expected = np.array(first)[:, None] + np.arange(size)
+    np.testing.assert_array_equal(shared.mean[..., 0], expected)
+    np.testing.assert_array_equal(shared.log_scale[..., 0], -expected)
+
+
+def test_kernels_lie_where_rows_that_training_saw_do(monkeypatch):
+    monkeypatch.setattr(held_out, "PRIOR_ROWS", 30)
+    rows = np.random.default_rng(0).normal(size=(200, 4))
+    model = VAEDetector(**QUICK, random_state=0).fit(rows).model_
+    batch = as_batch(model.codec.transform(rows))
+    with torch.no_grad():
+        posterior = model.vae.encode(batch.values, batch.observed)
+    found = []
+    for member in range(2):
+        apart = torch.cdist(model.prior.loc[member], posterior.mean[member])
+        assert float(apart.amin(dim=1).max()) < 1e-6
+        found.append(set(apart.argmin(dim=1).tolist()))
+    assert len(found[0]) == len(found[1]) == 30
+    assert not found[0] & found[1]
+    calibrated = {round(s, 9) for s in model.held_out.tolist()}
+    seen = model.decision_scores(model.codec.transform(rows[sorted(found[0] | found[1])]))
+    assert not calibrated & {round(s, 9) for s in seen.tolist()}
