@@ -341,12 +341,13 @@ def loop_over_draws(model: Model, batch: Batch) -> np.ndarray:
 
 
 def write_rows(path: Path, n_rows: int) -> None:
-    """Write made rows to a Parquet file, piece by piece."""
+    """Write made rows to a Parquet file in single precision, piece by piece."""
     names = [f"x{i}" for i in range(N_COLUMNS)]
-    schema = pa.schema([(name, pa.float64()) for name in names])
+    schema = pa.schema([(name, pa.float32()) for name in names])
     with pq.ParquetWriter(path, schema) as writer:
         for rows in pieces(n_rows, seed=2):
-            writer.write_table(pa.table(dict(zip(names, rows.T, strict=True)), schema=schema))
+            columns = rows.T.astype(np.float32)
+            writer.write_table(pa.table(dict(zip(names, columns, strict=True)), schema=schema))
 
 
 def score_command(model: Path, source: Path) -> list[str]:
@@ -359,9 +360,12 @@ def peak_of_score(model: Path, n_rows: int) -> tuple[int, float]:
     """Return the peak resident bytes and the seconds of `improbable score` on a file of rows."""
     source = model.with_name("rows.parquet")
     write_rows(source, n_rows)
-    wrapper = [sys.executable, "-c", PEAK_OF_COMMAND, *score_command(model, source)]
-    output, seconds = timed(lambda: output_of(wrapper))
-    return int(output), seconds
+    return timed(lambda: peak_of(score_command(model, source)))
+
+
+def peak_of(command: Sequence[str]) -> int:
+    """Return the peak resident bytes of a command."""
+    return int(output_of([sys.executable, "-c", PEAK_OF_COMMAND, *command]))
 
 
 def output_of(command: Sequence[str]) -> str:
