@@ -344,7 +344,7 @@ def write_rows(path: Path, n_rows: int) -> None:
     """Write made rows to a Parquet file in single precision, piece by piece."""
     names = [f"x{i}" for i in range(N_COLUMNS)]
     schema = pa.schema([(name, pa.float32()) for name in names])
-    with pq.ParquetWriter(path, schema) as writer:
+    with pq.ParquetWriter(path, schema, use_dictionary=False) as writer:
         for rows in pieces(n_rows, seed=2):
             columns = rows.T.astype(np.float32)
             writer.write_table(pa.table(dict(zip(names, columns, strict=True)), schema=schema))

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from improbable.data import files
+from improbable.data import files, parquet
 from improbable.data.files import (
     FORMATS,
     format_of,
@@ -279,7 +279,8 @@ def most_memory_while_reading(path, *, text):
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet", "a.arrow"])
-def test_a_long_file_is_not_held_in_memory(name, tmp_path, monkeypatch):
+def test_a_long_file_is_not_held_in_memory(name, tmp_path, monkeypatch, monkeypatch):
+    monkeypatch.setattr(parquet, "ROWS_TOGETHER", 1_000)
     monkeypatch.setattr(files, "_BLOCK", 1 << 12)
     rows = 25_000
     write(tmp_path / name, pa.table({"a": range(rows), "b": [0.5] * rows}), rows=2_000)
@@ -672,3 +673,28 @@ def test_csv_agrees_with_the_standard_library(tmp_path):
         rows[0],
         *map(tuple, rows[1:]),
     ]
+
+
+def test_parquet_has_groups_of_many_batches_and_numbers_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "ROWS_TOGETHER", 10)
+    schema = pa.schema([("x", pa.float32()), ("name", pa.string()), ("n", pa.int64())])
+    rows = pa.table(
+        {"x": np.arange(27, dtype=np.float32), "name": ["a", "b", None] * 9, "n": range(27)},
+        schema=schema,
+    )
+    with open_writer(tmp_path / "t.parquet", schema) as writer:
+        for batch in rows.to_batches(max_chunksize=4):
+            writer.write(batch)
+    file = pq.ParquetFile(tmp_path / "t.parquet")
+    assert file.read().equals(rows)
+    groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+    assert [group.num_rows for group in groups] == [12, 12, 3]
+    has_dictionary = [groups[0].column(i).has_dictionary_page for i in range(3)]
+    assert has_dictionary == [False, True, True]
+
+
+def test_a_parquet_file_without_rows_keeps_its_columns(tmp_path):
+    schema = pa.schema([("x", pa.float64()), ("of", pa.list_(pa.string()))])
+    with open_writer(tmp_path / "t.parquet", schema):
+        pass
+    assert pq.read_table(tmp_path / "t.parquet").schema.equals(schema)

@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from improbable.data.parquet import parquet_appender
 from improbable.errors import DataError
 
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -276,10 +277,9 @@ def _encoder(name: str, format: str, schema: pa.Schema, stack: ExitStack) -> _Ap
     opened = _leaving(name, whole=format == "parquet") if leaves_at_once else _replacing(name)
     sink: Any = stack.enter_context(opened)
     if format == "parquet":
-        writer: Any = stack.enter_context(pq.ParquetWriter(sink, schema))
-        return lambda batch: writer.write_batch(batch)
+        return parquet_appender(sink, schema, stack)
     if format == "arrow":
-        writer = (pa.ipc.new_stream if leaves_at_once else pa.ipc.new_file)(sink, schema)
+        writer: Any = (pa.ipc.new_stream if leaves_at_once else pa.ipc.new_file)(sink, schema)
         stack.push(lambda kind, *_: None if kind else writer.close())
         return lambda batch: writer.write(batch)
     if name.lower().endswith(".gz"):
