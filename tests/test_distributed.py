@@ -87,7 +87,7 @@ def assert_same(found, wanted, prefix=""):
     assert found.schema.names == wanted.schema.names
     assert found.schema.types == wanted.schema.types
     error = prefix + "mc_se"
-    np.testing.assert_allclose(found[error], wanted[error], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found[error], wanted[error], rtol=1e-12, atol=1e-12)
     assert found.drop_columns([error]).equals(wanted.drop_columns([error]))
 
 

@@ -279,7 +279,7 @@ def most_memory_while_reading(path, *, text):
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet", "a.arrow"])
-def test_a_long_file_is_not_held_in_memory(name, tmp_path, monkeypatch, monkeypatch):
+def test_a_long_file_is_not_held_in_memory(name, tmp_path, monkeypatch):
     monkeypatch.setattr(parquet, "ROWS_TOGETHER", 1_000)
     monkeypatch.setattr(files, "_BLOCK", 1 << 12)
     rows = 25_000
