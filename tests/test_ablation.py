@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from torch import distributions as td
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
@@ -103,6 +104,19 @@ def test_columns_as_reals_have_no_log_scale():
     (detector,) = replace(CHOICES["columns=real"], arguments=QUICK).fit(rows, 0)
     units = [column.kind.encoding.unit for column in detector.model_.codec.columns[:4]]
     assert units == [0.0] * 4
+
+
+def test_a_mixture_in_each_cell_by_scipy():
+    vae, batch, noise = beta_case()
+    found = variants.cell_mixture(vae, batch, batch.observed, noise, share=0.2)
+    posterior = vae.encode(batch.values, batch.observed)
+    decoded = vae.decode(posterior.mean + posterior.stddev * noise)
+    (normal,) = decoded.distributions
+    x, loc, scale = (t.detach().numpy() for t in (batch.values, normal.mean, normal.stddev))
+    clean, wide = stats.norm(loc, scale).logpdf(x), stats.norm(0.0, 5.0).logpdf(x)
+    mixed = np.logaddexp(np.log(0.8) + clean, np.log(0.2) + wide)
+    expected = mixed.sum(-1) - vae.prior.kl(posterior).detach().numpy()
+    np.testing.assert_allclose(found.detach(), expected, rtol=1e-4)
 
 
 def test_mean_ranks_tell_ties_apart_by_scores():

@@ -245,7 +245,7 @@ def fill_in(
     hold a value then.
     """
     hidden = 1.0 - visible if hidden is None else hidden
-    kept = 1.0 - hidden[:, vae.entry_part]
+    kept = 1.0 - vae.entries(hidden)
     values, everything = batch.values * kept, visible + hidden
     seen = visible
     for _ in range(FILL_ROUNDS):

@@ -9,6 +9,7 @@ by side.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -72,16 +73,24 @@ class _Scalar:
         return variance
 
 
-def bounded_log_scale(raw: Tensor, floors: Sequence[float]) -> Tensor:
+def bounded_log_scale(raw: Tensor, floors: tuple[float, ...]) -> Tensor:
     r"""Log standard deviation between log f, a floor, and log c, `SCALE_CEILING`, smooth in `raw`.
 
     .. math:: \log s = \log f + (\log c - \log f) \, \mathrm{sigmoid}(r)
     """
-    low = torch.tensor(floors, dtype=raw.dtype, device=raw.device).log()
-    return torch.addcmul(low, math.log(SCALE_CEILING) - low, torch.sigmoid(raw))
+    return torch.addcmul(*_log_range(floors, raw.dtype, raw.device), torch.sigmoid(raw))
 
 
-def bounded_scale(raw: Tensor, floors: Sequence[float]) -> Tensor:
+@lru_cache(maxsize=64)
+def _log_range(
+    floors: tuple[float, ...], dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Log of the floors, and how far below that of the ceiling they are."""
+    low = torch.tensor(floors, dtype=dtype, device=device).log()
+    return low, math.log(SCALE_CEILING) - low
+
+
+def bounded_scale(raw: Tensor, floors: tuple[float, ...]) -> Tensor:
     """Standard deviation whose logarithm is `bounded_log_scale`."""
     return bounded_log_scale(raw, floors).exp()
 

@@ -97,7 +97,7 @@ class Draws:
     @cached_property
     def entries(self) -> Tensor:
         """1 where an encoded entry is observed, shape (n, event_size)."""
-        return self.batch.observed[:, self.vae.entry_part]
+        return self.vae.entries(self.batch.observed)
 
     @cached_property
     def mean(self) -> Tensor:

@@ -275,11 +275,12 @@ class _Run:
         weight = reliance.kl_weight(self.step / self.config.max_steps)
         bound = elbo(self.vae, batch, visible, noise, weight, heard, reliance.free_nats)
         loss = -bound.mean(dim=1).sum()
-        self.optimizer.zero_grad(set_to_none=False)
+        gradient = cast(Tensor, self.weights.grad)
+        gradient.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
         value = self.pooled(loss.detach()).item() / self.vae.n_members
         if math.isfinite(value):
-            torch.nn.utils.clip_grad_norm_(self.weights, LARGEST_GRADIENT, foreach=True)
+            gradient.mul_((LARGEST_GRADIENT / gradient.norm()).clamp(max=1.0))
             for group in self.optimizer.param_groups:
                 group["lr"] = self.rate * one_cycle(self.step / self.config.max_steps)
             self.optimizer.step()

@@ -136,10 +136,15 @@ class VAE(nn.Module):
             1 where the encoder may look.
         """
         clipped = torch.minimum(torch.maximum(values, self.low), self.high)
-        seen = clipped * observed[..., self.entry_part]
+        seen = clipped * self.entries(observed)
         inputs = torch.cat([seen, observed], dim=-1).expand(self.n_members, -1, -1)
         loc, log_scale = self.encoder(inputs).chunk(2, dim=-1)
         return DiagonalNormal(loc, log_scale.clamp(-LOG_SCALE_BOUND, LOG_SCALE_BOUND))
+
+    def entries(self, observed: Tensor) -> Tensor:
+        """1 where an encoded entry is observed, shape (..., event_size), from that of parts."""
+        same = len(self.entry_part) == observed.shape[-1]
+        return observed if same else observed[..., self.entry_part]
 
     @property
     def looks_back(self) -> bool:
