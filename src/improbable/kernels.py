@@ -17,6 +17,7 @@ AT_ONCE = 512
 TOGETHER = 16
 PAIRS = 4096
 UNIT_ROUNDOFF = 2.0**-24
+NEVER = -1e30
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,17 @@ class Kernels:
 
     @cached_property
     def _padded(self) -> Tensor:
-        """Forms, the last one again until groups are full: a kernel twice changes no maximum."""
-        missing = -self.forms.shape[1] % TOGETHER
-        return torch.cat([self.forms, self.forms[:, -1:].expand(-1, missing, -1)], dim=1)
+        """Distinct forms, and forms that are never the nearest until groups are full.
+
+        Equal kernels, of rows that occur many times, would all be evaluated again.
+        """
+        distinct = [torch.unique(forms, dim=0) for forms in self.forms]
+        size = -TOGETHER * (-max(map(len, distinct)) // TOGETHER)
+        padded = self.forms.new_zeros(len(distinct), size, self.forms.shape[-1])
+        padded[..., 0] = NEVER
+        for place, forms in zip(padded, distinct, strict=True):
+            place[: len(forms)] = forms
+        return padded
 
     @cached_property
     def _single(self) -> list[Tensor]:
