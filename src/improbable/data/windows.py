@@ -9,12 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.calendar import (
-    calendar_columns,
-    calendar_kinds,
-    check_calendar,
-    column_of,
-)
+from improbable.data.calendar import calendar_columns, calendar_kinds, check_calendar, column_of
 from improbable.data.codec import Span
 from improbable.data.frames import Frame, RawColumn, Values
 from improbable.data.parts import Bools, Floats, Part
