@@ -277,6 +277,22 @@ def test_detect_gives_the_library_back(detector, train, new):
     ]
 
 
+def test_rows_keep_the_index_of_a_pandas_data_frame(detector, new):
+    labels = np.random.default_rng(0).permutation(len(new))
+    shuffled = new.set_axis(labels)
+    found = detector.detect(shuffled, alpha=0.2)
+    flagged = np.flatnonzero(found["is_outlier"].to_numpy())
+    assert 0 < len(flagged) < len(new)
+    pd.testing.assert_frame_equal(shuffled[found["is_outlier"]], shuffled.iloc[flagged])
+    verbs = (detector.scores, detector.reconstruct, detector.impute)
+    posterior = detector.posterior(shuffled)
+    clusters = detector.cluster(shuffled, 2)
+    for table in (*(verb(shuffled) for verb in verbs), posterior.to_frame(), clusters.to_frame()):
+        np.testing.assert_array_equal(table.index, labels)
+    assert isinstance(posterior.to_frame("polars"), pl.DataFrame)
+    assert isinstance(detector.sample(3).index, pd.RangeIndex)
+
+
 def test_unsupported_alpha_is_said(detector, new):
     with pytest.warns(CalibrationWarning, match="alpha=1e-06"):
         found = detector.detect(new, alpha=1e-6)

@@ -24,7 +24,7 @@ MOMENT = dt.datetime(2024, 2, 29, 23, 59, 58, 123456)
 
 def back(data):
     frame = read_frame(data)
-    return write_frame(frame.columns, frame.library)
+    return frame.to_native()
 
 
 def text(*values):
@@ -67,6 +67,14 @@ POLARS = pl.DataFrame(
 
 def test_pandas_round_trip_keeps_values_types_and_order():
     assert_frame_equal(back(PANDAS), PANDAS)
+
+
+def test_pandas_index_is_kept_and_taken():
+    names = pd.MultiIndex.from_tuples([("a", 1), ("a", 2), ("b", 1)], names=["site", "day"])
+    labeled = PANDAS.drop(columns="category").head(3).set_axis(names)
+    assert_frame_equal(back(labeled), labeled)
+    some = read_frame(labeled).take(np.array([2, 0])).to_native()
+    assert_frame_equal(some, labeled.iloc[[2, 0]])
 
 
 def test_polars_round_trip_keeps_values_types_and_order():

@@ -394,6 +394,18 @@ def test_what_comes_in_comes_out(form, unit):
     assert SequenceCodec.from_json(record) == codec
 
 
+@pytest.mark.parametrize("table", [False, True])
+def test_sequences_keep_the_index_of_a_pandas_column(table):
+    column = pd.Series(["ab", "b", "", "ba"], index=[7, 5, 9, 1], name="events")
+    data = column.to_frame() if table else column
+    some = read_sequences(data).take(np.array([3, 0]))
+    assert some.row_labels.tolist() == [1, 7]
+    assert some.to_native().equals(data.loc[[1, 7]])
+    codec = SequenceCodec(min_count=1).fit(data)
+    decoded = codec.inverse_transform(codec.transform(data).values, read_sequences(data))
+    assert decoded.to_native().index.equals(data.index)
+
+
 def test_tokens_of_any_plain_kind_come_back():
     items = [[1, "1", 2.5, None, ("a", 3)], [np.int64(1), "1", 2.5, None, ("a", 3)]]
     codec = SequenceCodec().fit(items)

@@ -291,6 +291,8 @@ def test_order_of_rows_does_not_matter(machines: VAEDetector):
     frame = frame_of(100)
     shuffled = frame.sample(frac=1.0, random_state=0)
     found = pd.Series(machines.score_samples(shuffled), index=shuffled.index)
+    for table in (machines.detect(shuffled), machines.reconstruct(shuffled)):
+        assert table.index.equals(shuffled.index)
     np.testing.assert_array_equal(found.sort_index().to_numpy(), machines.score_samples(frame))
 
 

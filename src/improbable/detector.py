@@ -352,9 +352,8 @@ class VAEDetector(RowVerbs, LatentVerbs, OutlierMixin, BaseEstimator):  # type: 
         """
         model = self._fitted()
         frame = model.codec.read(X)
-        return results.detect(model, frame, alpha=alpha, fdr=fdr, tail=tail).to_native(
-            frame.library
-        )
+        found = results.detect(model, frame, alpha=alpha, fdr=fdr, tail=tail)
+        return found.to_native(frame.library, frame.row_labels)
 
     def reconstruction_probability(self, X: Any, definition: str = "expected_log_prob") -> Floats:
         """Reconstruction probability of each row, in the meaning you name.

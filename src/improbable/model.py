@@ -184,7 +184,7 @@ class Model:
         return calibration.p_values(decision, self.held_out)
 
     @torch.no_grad()
-    def posterior(self, rows: Rows, library: str = "pyarrow") -> Posterior:
+    def posterior(self, rows: Rows, library: str = "pyarrow", row_labels: Any = None) -> Posterior:
         """q(z given x) of the lead member."""
         both = self.evaluate(
             rows,
@@ -194,7 +194,7 @@ class Model:
             pooled=False,
         ).reshape(len(rows), 2 * self.vae.latent_dim)
         loc, scale = np.hsplit(both, 2)
-        return Posterior(loc, scale, library)
+        return Posterior(loc, scale, library, row_labels)
 
 
 def as_batch(rows: Rows, dtype: torch.dtype = torch.float64) -> Batch:

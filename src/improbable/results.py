@@ -58,10 +58,10 @@ class Detection:
         }
         return {"is_outlier": RawColumn(truth, "text", "Boolean"), **numbers, **texts}
 
-    def to_native(self, library: str) -> Any:
+    def to_native(self, library: str, row_labels: Any = None) -> Any:
         """Data frame of a library, or a record array for "numpy"."""
         if library != "numpy":
-            return write_frame(self.columns(), library)
+            return write_frame(self.columns(), library, row_labels)
         names = list(self.columns())
         return np.rec.fromarrays([getattr(self, n) for n in names], names=names)  # type: ignore[call-overload]
 
@@ -121,15 +121,16 @@ def explain(model: Model, source: Source) -> Any:
     return explain_rows(model.codec, model, source, rows, n_best=len(model.codec.names))
 
 
-def all_scores(model: Model, rows: Rows, names: list[str], library: str) -> Any:
-    """Scores by name with their standard errors, as a table of `library`."""
+def all_scores(model: Model, source: Source, names: list[str]) -> Any:
+    """Scores by name with their standard errors, as a table of the library of `source`."""
+    rows = model.codec.transform(source)
     columns: dict[str, Floats] = {}
     for name in names:
         columns[name], columns[f"{name}_se"] = model.score_with_error(rows, name)
-    if library == "numpy":
+    if source.library == "numpy":
         return np.rec.fromarrays(list(columns.values()), names=list(columns))  # type: ignore[call-overload]
     raw = {name: RawColumn(values, "number", "Float64") for name, values in columns.items()}
-    return write_frame(raw, library)
+    return write_frame(raw, source.library, source.row_labels)
 
 
 def reconstruct(model: Model, source: Source) -> Any:

@@ -36,8 +36,7 @@ class RowVerbs:
             ``<name>_se``; nats.
         """
         model = self._fitted()
-        frame = model.codec.read(X)
-        return results.all_scores(model, model.codec.transform(frame), list(SCORES), frame.library)
+        return results.all_scores(model, model.codec.read(X), list(SCORES))
 
     def drift(self, X: Any) -> Drift:
         """Whether rows are, as a whole, still like those held out at fit.
@@ -157,7 +156,8 @@ class LatentVerbs:
         """q(z given x) of each row under the lead member."""
         model = self._fitted()
         source = model.codec.read(X)
-        return model.posterior(model.codec.transform(source), source.library)
+        rows = model.codec.transform(source)
+        return model.posterior(rows, source.library, source.row_labels)
 
     def decode(self, z: Any, *, draw: bool = False, random_state: Any = None) -> Any:
         """Rows of points in latent space, in the units and types of the training data.

@@ -48,6 +48,11 @@ class Source(Protocol):
         ...
 
     @property
+    def row_labels(self) -> Any:
+        """Index of the pandas data frame they came in, for tables about them; None elsewhere."""
+        ...
+
+    @property
     def groups(self) -> NDArray[np.intp] | None:
         """Items that must stay together when some are held out, -1 for those of no use.
 

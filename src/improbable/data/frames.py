@@ -1,7 +1,7 @@
 """The only door for tables: any data frame, array or list to plain columns, and back."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, cast
 
@@ -56,11 +56,14 @@ class Frame:
         Rows.
     library : str
         "pandas", "polars", "pyarrow" or "numpy": what results come back as.
+    row_labels : pandas.Index, optional
+        Index of a pandas data frame, which results keep.
     """
 
     columns: dict[str, RawColumn]
     n_rows: int
     library: str
+    row_labels: Any = field(default=None, compare=False)
 
     @property
     def named(self) -> bool:
@@ -78,11 +81,12 @@ class Frame:
             name: RawColumn(raw.values[index], raw.storage, raw.dtype)
             for name, raw in self.columns.items()
         }
-        return Frame(columns, len(index), self.library)
+        labels = None if self.row_labels is None else self.row_labels[index]
+        return Frame(columns, len(index), self.library, labels)
 
     def to_native(self) -> Any:
         """Data frame of its library, or an array."""
-        return write_frame(self.columns, self.library)
+        return write_frame(self.columns, self.library, self.row_labels)
 
 
 def read_frame(data: Any) -> Frame:
@@ -139,7 +143,8 @@ def _read_narwhals(frame: nw.DataFrame[Any]) -> Frame:
     if repeated:
         raise DataError(f"Column names repeat: {', '.join(repeated)}. Rename them apart.")
     columns = dict(zip(names, map(_read_series, frame.iter_columns()), strict=True))
-    return Frame(columns, len(frame), str(frame.implementation.value))
+    labels = nw.maybe_get_index(frame)
+    return Frame(columns, len(frame), str(frame.implementation.value), labels)
 
 
 def _read_series(series: nw.Series[Any]) -> RawColumn:
@@ -291,8 +296,16 @@ def frame_library(library: str) -> str:
     return "pyarrow" if library == "numpy" else library
 
 
-def write_frame(columns: dict[str, RawColumn], library: str) -> Any:
-    """Native table of plain columns: the data frame of `library`, or an array for "numpy"."""
+def write_frame(columns: dict[str, RawColumn], library: str, row_labels: Any = None) -> Any:
+    """Native table of plain columns: the data frame of `library`, or an array for "numpy".
+
+    Parameters
+    ----------
+    columns : dict of str to RawColumn
+    library : str
+    row_labels : pandas.Index, optional
+        Index of the data frame, so that rows can be matched with those they speak of.
+    """
     if library == "numpy":
         return _write_array(list(columns.values()))
     arrow = pa.table({name: _arrow_column(column) for name, column in columns.items()})
@@ -305,7 +318,9 @@ def write_frame(columns: dict[str, RawColumn], library: str) -> Any:
     for name, column in columns.items():
         if column.dtype in ("Categorical", "Enum"):
             frame = frame.with_columns(nw.col(name).cast(nw.Categorical))
-    return frame.to_native()
+    table = frame.to_native()
+    labeled = row_labels is not None and frame.implementation.is_pandas_like()
+    return table.set_axis(row_labels) if labeled else table
 
 
 def _write_array(columns: list[RawColumn]) -> Values:

@@ -37,6 +37,11 @@ class Images:
         return len(self.values)
 
     @property
+    def row_labels(self) -> None:
+        """Images have no index."""
+        return None
+
+    @property
     def groups(self) -> None:
         """Images do not overlap."""
         return None

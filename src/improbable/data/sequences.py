@@ -222,7 +222,7 @@ class SequenceCodec:
             ends = np.flatnonzero(code == END)
             items[row] = tuple(names[code[: ends[0] if len(ends) else len(code)]])
         form = self.form if carried is None else replace(carried.form, kind=self.form.kind)
-        return Sequences(items, form)
+        return Sequences(items, form, None if carried is None else carried.row_labels)
 
     def fill(self, values: Floats, source: Any) -> Sequences:
         """Refused: sequences have no missing tokens.

@@ -54,6 +54,12 @@ class Series:
         return self.frame.library
 
     @property
+    def row_labels(self) -> Any:
+        """Their index, if they came in a pandas data frame."""
+        labels = self.frame.row_labels
+        return None if labels is None else labels[self.index]
+
+    @property
     def groups(self) -> Index:
         """Stretch of time that each row belongs to, -1 for none; see `timeline.blocks_of`."""
         found: Index = blocks_of(self.timeline, self.length)[self.index]

@@ -259,7 +259,7 @@ class TableCodec:
                 nothing = np.full(len(values), None, dtype=object)
                 out[column.name] = RawColumn(nothing, "text", column.dtype)
         library = self.library if carried is None else carried.library
-        return Frame(out, len(values), library)
+        return Frame(out, len(values), library, None if carried is None else carried.row_labels)
 
     def fill(self, values: Floats, source: Frame) -> Frame:
         """Table whose missing and unreadable cells are taken from encoded rows.

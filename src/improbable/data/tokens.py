@@ -52,10 +52,13 @@ class Sequences:
     items : ndarray of objects of shape (n,)
         Tuples of tokens.
     form : Form
+    row_labels : pandas.Index, optional
+        Index of a pandas column or data frame, which results keep.
     """
 
     items: NDArray[np.object_]
     form: Form
+    row_labels: Any = None
 
     @property
     def n_rows(self) -> int:
@@ -74,7 +77,8 @@ class Sequences:
 
     def take(self, index: NDArray[np.intp]) -> Self:
         """Sequences at the given positions."""
-        return replace(self, items=self.items[index])
+        labels = None if self.row_labels is None else self.row_labels[index]
+        return replace(self, items=self.items[index], row_labels=labels)
 
     def to_native(self) -> Any:
         """Sequences as the user passed them: a list, a column, or a table of one column."""
@@ -91,7 +95,8 @@ class Sequences:
         if form.library == "pyarrow":
             return arrow if form.table else arrow[name]
         frame = nw.from_arrow(arrow, backend=cast(Any, form.library))
-        return (frame if form.table else frame[name]).to_native()
+        found = (frame if form.table else frame[name]).to_native()
+        return found if self.row_labels is None else found.set_axis(self.row_labels)
 
 
 def read_sequences(data: Any, unit: str = "auto") -> Sequences:
@@ -112,17 +117,17 @@ def read_sequences(data: Any, unit: str = "auto") -> Sequences:
     """
     if isinstance(data, Sequences):
         return data
-    cells, form = _cells(data)
+    cells, form, labels = _cells(data)
     is_text = [isinstance(cell, str) for cell in cells]
     if any(is_text) and not all(is_text):
         raise DataError("Some sequences are strings and some are lists. Pass all in one form.")
     chosen = _unit(unit, text=bool(cells) and is_text[0])
     items = np.empty(len(cells), dtype=object)
     items[:] = [_tokens(cell, chosen, row) for row, cell in enumerate(cells)]
-    return Sequences(items, replace(form, unit=chosen))
+    return Sequences(items, replace(form, unit=chosen), labels)
 
 
-def _cells(data: Any) -> tuple[list[Any], Form]:
+def _cells(data: Any) -> tuple[list[Any], Form, Any]:
     if isinstance(data, str | bytes | dict) or not hasattr(data, "__len__"):
         raise DataError(
             f"Sequences must be a list of lists or strings, a column, or a table of one column, "
@@ -133,7 +138,7 @@ def _cells(data: Any) -> tuple[list[Any], Form]:
     if isinstance(data, pa.RecordBatch):
         data = pa.Table.from_batches([data])
     if isinstance(data, list | tuple | np.ndarray):
-        return list(data), Form()
+        return list(data), Form(), None
     try:
         found = nw.from_native(data, allow_series=True)
     except TypeError as error:
@@ -142,16 +147,16 @@ def _cells(data: Any) -> tuple[list[Any], Form]:
         ) from error
     if isinstance(found, nw.LazyFrame):
         found = found.collect()
-    library = str(found.implementation.value)
+    library, labels = str(found.implementation.value), nw.maybe_get_index(found)
     if isinstance(found, nw.Series):
-        return found.to_list(), Form(library, column=found.name or None)
+        return found.to_list(), Form(library, column=found.name or None), labels
     if len(found.columns) != 1:
         raise DataError(
             f"The table has {len(found.columns)} columns. Pass the one that holds the sequences, "
             "as in table[['events']]."
         )
     name = found.columns[0]
-    return found[name].to_list(), Form(library, column=name, table=True)
+    return found[name].to_list(), Form(library, column=name, table=True), labels
 
 
 def _unit(unit: str, *, text: bool) -> str:

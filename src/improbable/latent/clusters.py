@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from improbable.data.frames import RawColumn, frame_library, write_frame
+from improbable.data.frames import RawColumn
 from improbable.errors import DataError, DataWarning
 from improbable.latent.gaussians import Floats, Posterior, jeffreys
 from improbable.randomness import RandomState, numpy_generator, seed_sequence
@@ -172,7 +172,7 @@ class Clusters:
             "responsibility": RawColumn(sure, "number", "Float64"),
             "divergence": RawColumn(self.divergences, "number", "Float64"),
         }
-        return write_frame(columns, frame_library(library or self.rows.library))
+        return self.rows.table(columns, library)
 
     def __repr__(self) -> str:
         lines = [f"<Clusters: {len(self)} of {len(self.labels)} rows>"]

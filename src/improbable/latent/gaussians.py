@@ -21,11 +21,14 @@ class Posterior:
         Mean and standard deviation.
     library : str
         What `to_frame` gives unless told otherwise.
+    row_labels : pandas.Index, optional
+        Index of the rows, which a pandas data frame of them has.
     """
 
     loc: Floats
     scale: Floats
     library: str = "pyarrow"
+    row_labels: Any = None
 
     def __len__(self) -> int:
         return len(self.loc)
@@ -48,7 +51,11 @@ class Posterior:
             for side, values in (("loc", self.loc), ("scale", self.scale))
             for j in range(values.shape[1])
         }
-        return write_frame(columns, frame_library(library or self.library))
+        return self.table(columns, library)
+
+    def table(self, columns: dict[str, RawColumn], library: str | None = None) -> Any:
+        """Table with a line for each row, of the library that the rows came in unless told."""
+        return write_frame(columns, frame_library(library or self.library), self.row_labels)
 
 
 def log_density(z: Floats, items: Posterior) -> Floats:
