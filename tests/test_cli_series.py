@@ -52,6 +52,16 @@ def test_fit_says_what_the_windows_are(files):
     assert (record["score_of"], record["time"], record["entity"]) == ("last", "when", None)
 
 
+def test_networks_and_strides_of_series_can_be_chosen(files):
+    made = files / "gru.safetensors"
+    run(
+        "fit", files / "train.csv", "-o", made, "--window", "12", "--network", "gru",
+        "--stride", "5", *FAST,
+    )  # fmt: skip
+    codec = load(made).model_.codec
+    assert (codec.network, codec.stride, codec.length) == ("gru", 5, 12)
+
+
 def test_every_row_is_scored_beside_its_time(files):
     run("score", files / "new.csv", "-m", files / "m.safetensors", "-o", files / "scored.csv")
     found, new = pd.read_csv(files / "scored.csv"), pd.read_csv(files / "new.csv")
@@ -141,6 +151,8 @@ def test_series_of_many_machines(files):
         (["--window", "x"], "--window x is no number of points"),
         (["--time", "then"], "No column is called 'then'"),
         (["--score-of", "first"], "score_of must be one of"),
+        (["--network", "cnn"], "network must be one of"),
+        (["--stride", "0"], "--stride"),
     ],
 )
 def test_wrong_options_are_said_so(files, args, message):

@@ -37,6 +37,7 @@ from improbable.cli.options import (
     Members,
     ModelFile,
     ModelOutput,
+    NetworkName,
     Normal,
     Prior,
     Quiet,
@@ -45,33 +46,36 @@ from improbable.cli.options import (
     Seed,
     SequenceColumn,
     Size,
+    Stride,
     Time,
     Tune,
     Unit,
     ValidationFraction,
     Window,
+    with_options,
 )
 
-ARGUMENTS = {
-    "members": "n_members",
-    "draws": "n_draws",
-    "latent_dim": "latent_dim",
-    "hidden": "hidden",
-    "likelihood": "likelihood",
-    "prior": "prior",
-    "score_function": "score_function",
-    "contamination": "contamination",
-    "max_steps": "max_steps",
-    "batch_size": "batch_size",
-    "learning_rate": "learning_rate",
-    "validation_fraction": "validation_fraction",
-    "calibration_fraction": "calibration_fraction",
-    "device": "device",
-    "tune": "budget",
-    "seed": "random_state",
+# Options of `fit` that are arguments of the detector, and their names there.
+SETTINGS: dict[str, tuple[str, Any]] = {
+    "members": ("n_members", Members),
+    "draws": ("n_draws", Draws),
+    "latent_dim": ("latent_dim", LatentDim),
+    "hidden": ("hidden", Hidden),
+    "likelihood": ("likelihood", Likelihood),
+    "prior": ("prior", Prior),
+    "score_function": ("score_function", ScoreFunction),
+    "contamination": ("contamination", Contamination),
+    "max_steps": ("max_steps", MaxSteps),
+    "batch_size": ("batch_size", BatchSize),
+    "learning_rate": ("learning_rate", LearningRate),
+    "validation_fraction": ("validation_fraction", ValidationFraction),
+    "calibration_fraction": ("calibration_fraction", CalibrationFraction),
+    "device": ("device", Device),
+    "tune": ("budget", Tune),
 }
 
 
+@with_options({name: option for name, (_, option) in SETTINGS.items()})
 def fit(
     input: Input,
     output: ModelOutput,
@@ -89,27 +93,16 @@ def fit(
     entity: Entity = None,
     score_of: ScoreOf = None,
     calendar: Calendar = None,
+    network: NetworkName = None,
+    stride: Stride = None,
     sequence: SequenceColumn = None,
     unit: Unit = None,
     max_rows: MaxRows = None,
-    members: Members = None,
-    draws: Draws = None,
-    latent_dim: LatentDim = None,
-    hidden: Hidden = None,
-    likelihood: Likelihood = None,
-    prior: Prior = None,
-    score_function: ScoreFunction = None,
-    contamination: Contamination = None,
-    max_steps: MaxSteps = None,
-    batch_size: BatchSize = None,
-    learning_rate: LearningRate = None,
-    validation_fraction: ValidationFraction = None,
-    calibration_fraction: CalibrationFraction = None,
-    device: Device = None,
-    tune: Tune = None,
+    *,
     seed: Seed = 0,
     quiet: Quiet = False,
     json: Json = False,
+    **settings: Any,
 ) -> None:
     """Learn what normal rows, series, sequences or images look like.
 
@@ -117,7 +110,7 @@ def fit(
     other options of series judge each row among its neighbors in time, --sequence the tokens
     of a column. What is not said defaults to what VAEDetector does.
     """
-    _fit(locals())
+    _fit({**locals(), **settings})
 
 
 def refit(
@@ -143,7 +136,7 @@ def refit(
     Columns and their encoding stay as they were at fit; weights, prior and p-values follow the
     rows of INPUT, so pass rows of before along with new ones if both are still normal.
     """
-    given = {**dict.fromkeys(ARGUMENTS), **locals()}
+    given = {**dict.fromkeys(SETTINGS), **locals()}
     from improbable.cli.modeling import refit_file
 
     _fit(given, partial(refit_file, model))
@@ -164,7 +157,9 @@ def _fit(options: dict[str, Any], learn: Callable[..., dict[str, Any]] | None = 
 
 def _detector_params(options: dict[str, Any]) -> dict[str, Any]:
     """Arguments of the detector that were given as options."""
-    found = {ARGUMENTS[name]: options[name] for name in ARGUMENTS if options[name] is not None}
+    said = {name: options[name] for name in SETTINGS if options[name] is not None}
+    found = {SETTINGS[name][0]: value for name, value in said.items()}
+    found["random_state"] = options["seed"]
     for name, convert in (("latent_dim", int), ("n_draws", int), ("contamination", float)):
         if name in found:
             found[name] = _number_or_word(found[name], convert)

@@ -1,6 +1,8 @@
 """Options that several commands share."""
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -311,6 +313,23 @@ Calendar = Annotated[
         "repeatable.",
     ),
 ]
+NetworkName = Annotated[
+    str | None,
+    typer.Option(
+        "--network",
+        metavar="mlp|gru|conv",
+        help="Series: perceptrons, recurrent units or convolutions; mlp if absent.",
+    ),
+]
+Stride = Annotated[
+    int | None,
+    typer.Option(
+        "--stride",
+        min=1,
+        metavar="ROWS",
+        help="Series: rows from one window to the next when scoring; 1 if absent.",
+    ),
+]
 SequenceColumn = Annotated[
     str | None,
     typer.Option(
@@ -338,3 +357,21 @@ Tune = Annotated[
 ]
 Device = Annotated[str | None, typer.Option(help="Where to train: auto, cpu, cuda.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No bar, no summary.")]
+
+
+def with_options(options: dict[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that ends in `**settings` further options, None unless they are said."""
+    given = inspect.Parameter.KEYWORD_ONLY
+    more = [inspect.Parameter(n, given, default=None, annotation=o) for n, o in options.items()]
+
+    def changed(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command)
+        *known, rest = own.parameters.values()
+        before = [p for p in known if p.kind is not given]
+        after = [p for p in known if p.kind is given]
+        command.__signature__ = own.replace(parameters=[*before, *more, *after])  # type: ignore[attr-defined]
+        del command.__annotations__[rest.name]
+        command.__annotations__.update(options)
+        return command
+
+    return changed

@@ -46,7 +46,7 @@ class Choice:
     max_rows : int, optional
         Most rows of a table to read, at random; a million if None. Of series the
         last ones.
-    window, time, entity, score_of, calendar : str, or sequence of str, optional
+    window, time, entity, score_of, calendar, network, stride
         What makes rows points of series; see `improbable.data.windows.WindowCodec`.
     sequence, unit : str, optional
         Column of sequences, and what its strings are cut into.
@@ -64,6 +64,8 @@ class Choice:
     entity: str | None = None
     score_of: str | None = None
     calendar: Sequence[str] = ()
+    network: str | None = None
+    stride: int | None = None
     sequence: str | None = None
     unit: str | None = None
 
@@ -73,6 +75,7 @@ class Choice:
         length = None if self.window is None else parsing.window(self.window)
         given: dict[str, Any] = {"length": length, "time": self.time, "entity": self.entity}
         given |= {"score_of": self.score_of, "calendar": tuple(self.calendar) or None}
+        given |= {"network": self.network, "stride": self.stride}
         return {name: value for name, value in given.items() if value is not None}
 
     def reading(self, labels: Labels) -> Keep | None:
