@@ -24,9 +24,10 @@ from improbable.data.columns import (
     Positive,
     Real,
 )
-from improbable.data.frames import RawColumn, read_frame
+from improbable.data.frames import read_frame
 from improbable.data.inference import infer_kind
 from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_name, kind_to_json
+from improbable.data.raw import RawColumn
 from improbable.data.schema import fit_column
 from improbable.data.table import TableCodec
 from improbable.errors import DataError

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 from polars.testing import assert_frame_equal as assert_polars_equal
 
-from improbable.data.frames import RawColumn, as_storage, read_frame, write_frame
+from improbable.data.frames import read_frame, write_frame
+from improbable.data.raw import RawColumn, as_storage
 from improbable.data.texts import number_text, parse_number, parse_time, plain_words, time_text
 from improbable.errors import DataError
 
@@ -75,6 +76,19 @@ def test_pandas_index_is_kept_and_taken():
     assert_frame_equal(back(labeled), labeled)
     some = read_frame(labeled).take(np.array([2, 0])).to_native()
     assert_frame_equal(some, labeled.iloc[[2, 0]])
+
+
+def test_hidden_cells_of_masked_arrays_are_missing():
+    hidden = np.ma.masked_array([[0.0, 999.0], [1.0, 2.0]], mask=[[False, True], [False, False]])
+    columns = read_frame(hidden).columns
+    assert columns["x0"].values.tolist() == [0.0, 1.0]
+    np.testing.assert_array_equal(columns["x1"].values, [np.nan, 2.0])
+    assert back(np.ma.masked_array([[1.5, 2.0]])).tolist() == [[1.5, 2.0]]
+
+
+def test_names_of_single_precision_numbers_are_as_written():
+    column = RawColumn(np.float64(np.float32([0.1, 2.5, np.nan, 1e-5])), "number", "Float32")
+    assert as_storage(column, "text", "Float64")[0].tolist() == ["0.1", "2.5", None, "1e-05"]
 
 
 def test_polars_round_trip_keeps_values_types_and_order():

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from improbable.data.frames import RawColumn, as_storage, read_frame
+from improbable.data.frames import read_frame
 from improbable.data.inference import infer_kind
+from improbable.data.raw import RawColumn, as_storage
 from improbable.data.table import TableCodec
 from improbable.errors import DataError
 
@@ -73,7 +74,17 @@ def dates(n, step=1):
         (np.arange(N), "Identifier"),
         (np.arange(5000, 5000 + N)[::-1], "Identifier"),
         (np.arange(N).astype(float), "Count"),
-        (np.arange(N) * 7, "Count"),
+        (np.arange(N) * 70, "Count"),
+        (np.random.default_rng(0).permutation(3 * N)[:N], "Identifier"),
+        (
+            10**6 + np.sort(np.random.default_rng(0).choice(10**5, 2000, replace=False)),
+            "Identifier",
+        ),
+        (np.random.default_rng(0).choice(10**9, 2000, replace=False), "Count"),
+        ([f"{i / 8}" for i in range(N)], "Real"),
+        ([*(f"{i / 8 - 2}" for i in range(N)), "?", "N/A", None], "Real"),
+        ([f"{i:05}" for i in range(N)], "Identifier"),
+        (["0.5", "1.5", "2.5"] * 9, "Categorical"),
         ([f"user-{i}" for i in range(5)], "Categorical"),
         ([1, 2], "Count"),
         ([0.5, 1.5], "Real"),

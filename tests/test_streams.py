@@ -601,3 +601,24 @@ def test_no_point_gives_no_reading(single):
     stream = single.stream()
     assert isinstance(stream, Stream)
     assert stream.push(np.empty((0, 1))) == []
+
+
+def test_rows_of_a_data_frame_keep_their_names(pair):
+    frame = machines(30, 4)
+    expected = scores_of(pair.stream(), [frame])
+    turned = frame[["users", "load", "when", "on", "mode", "machine"]]
+    found = scores_of(pair.stream(), [row for _, row in turned.iterrows()])
+    assert_allclose(found, expected, atol=SAME)
+    indexed = frame.set_index("when")
+    assert_allclose(scores_of(pair.stream(), [indexed]), expected, atol=SAME)
+
+
+def test_series_half_a_step_apart_lose_nothing(pair):
+    frame = machines(60, 5)
+    late = frame["machine"] == "b"
+    shifted = frame.assign(when=frame["when"] + pd.to_timedelta(np.where(late, 30, 0), unit="s"))
+    readings = pair.stream().push(shifted)
+    assert not any("takes the place" in note for reading in readings for note in reading.warnings)
+    found = [reading.score for reading in readings]
+    assert_allclose(found, scores_of(pair.stream(), [frame]), atol=SAME)
+    assert_allclose(np.round(found, 9), pair.score_samples(shifted), atol=SAME)

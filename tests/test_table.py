@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -530,3 +531,23 @@ def all_identifiers(data):
 def read_part(codec, data, start):
     """The later rows as they were read with all others: in the same types."""
     return codec.read(data).take(np.arange(start, len(data)))
+
+
+def test_numbers_as_text_that_a_word_spoils_are_said_to_be_set_aside():
+    cells = [f"{i / 8}" for i in range(100)]
+    table = pa.table({"a": np.arange(100.0) ** 1.5, "b": [*cells[:-1], "n.a."]})
+    with pytest.warns(DataWarning, match="'b' is set aside as an identifier.*'n.a.' is none"):
+        TableCodec().fit(table)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TableCodec({"b": "identifier"}).fit(table)
+        TableCodec().fit(table.set_column(1, "b", [[f"user {i}" for i in range(100)]]))
+        codec = TableCodec().fit(table.set_column(1, "b", [[*cells[:-1], "?"]]))
+    assert [type(column.kind).__name__ for column in codec.columns] == ["Real", "Real"]
+    assert codec.inverse_transform(codec.transform(table).values).to_native()["b"].type == "string"
+
+
+def test_row_numbers_are_set_aside_whichever_rows_are_kept_out():
+    numbers = np.random.default_rng(0).permutation(np.arange(500, 1500))[:600]
+    table = pa.table({"a": np.random.default_rng(1).normal(size=600), "row": numbers})
+    assert TableCodec().fit(table).names == ("a",)

@@ -88,6 +88,47 @@ def test_jittered_times_fall_on_the_grid():
     assert lay_out(times, None, 50, step=60.0).row.tolist() == list(range(50))
 
 
+def test_jitter_drift_and_shifts_lose_no_row():
+    rng = np.random.default_rng(0)
+    jittered = np.arange(1500) * 600.0 + rng.uniform(-60.0, 60.0, 1500)
+    months = pd.date_range("1990-01-01", periods=420, freq="MS").astype("int64").to_numpy() / 1e9
+    restarted = np.concatenate([np.arange(100), 100.5 + np.arange(100)]) * 600.0
+    for times in (jittered, months, restarted):
+        found = lay_out(times, None, len(times))
+        assert not found.repeated.any()
+        np.testing.assert_array_equal(found.row[found.slot], np.arange(len(times)))
+    assert len(lay_out(jittered, None, 1500).row) == 1500
+
+
+def test_a_series_lies_alike_whenever_others_begin():
+    times = np.arange(200) * 600.0
+    both = np.concatenate([times, times + 300.0])
+    found = lay_out(both, np.repeat([0, 1], 200), 400)
+    assert found.step == 600.0
+    assert found.slot.tolist() == list(range(400))
+    assert not found.repeated.any()
+
+
+def test_of_rows_less_than_half_a_step_apart_the_last_counts():
+    found = lay_out(np.array([0.0, 0.4, 1.0, 1.45, 2.0, 3.0]), None, 6, step=1.0)
+    assert found.repeated.tolist() == [True, False, True, False, False, False]
+    assert found.slot.tolist() == [0, 0, 1, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("factor", "pace"),
+    [
+        (0.2, "closer together"),
+        (1.0, ""),
+        (1.2, ""),
+        (2.0, "farther apart"),
+        (1e3, "farther apart"),
+    ],
+)
+def test_pace_is_that_of_the_times_themselves(factor: float, pace: str):
+    assert lay_out(np.arange(50) * 60.0 * factor, None, 50, step=60.0).pace == pace
+
+
 def test_series_without_times_that_take_turns_are_told_apart():
     found = lay_out(None, np.array([0, 1, 0, 1, 1]), 5)
     assert found.row.tolist() == [0, 2, 1, 3, 4]
@@ -616,3 +657,45 @@ def test_short_gaps_are_closed_to_learn_from():
     assert not closed.observed[[29, 30]].any()
     assert not closed.observed[40:56, number[0]].any()
     assert not rows.points.observed[5].any()
+
+
+def test_a_pandas_index_of_stamps_is_the_time(machines: VAEDetector):
+    frame = frame_of(200)[lambda f: f["machine"] == "a"].drop(columns="machine")
+    codec = WindowCodec(length=6)
+    detector = VAEDetector(codec=codec, random_state=0, max_steps=10).fit(frame)
+    indexed = frame.set_index("when").drop(index=frame["when"].iloc[50:60])
+    expected = detector.score_samples(indexed.reset_index())
+    np.testing.assert_array_equal(detector.score_samples(indexed), expected)
+    shuffled = indexed.sample(frac=1.0, random_state=0)
+    found = detector.detect(shuffled, alpha=0.1)
+    assert found.index.equals(shuffled.index)
+    np.testing.assert_array_equal(found["score"].sort_index(), np.round(expected, 9))
+    again = VAEDetector(codec=codec, random_state=0, max_steps=10).fit(frame.set_index("when"))
+    assert again.model_.codec.time == "when"
+    np.testing.assert_array_equal(again.score_samples(indexed), expected)
+    unnamed = indexed.rename_axis(None)
+    np.testing.assert_array_equal(detector.score_samples(unnamed), expected)
+
+
+def test_an_index_that_is_no_time_stays_an_index():
+    frame = pd.DataFrame({"load": wave(100)}, index=np.arange(100)[::-1])
+    assert WindowCodec(length=6).fit(frame).time is None
+    stamped = frame.set_axis(pd.date_range("2026-01-01", periods=100))
+    assert WindowCodec(length=6, time=None).fit(stamped).time is None
+    seconds = frame.rename_axis("second")
+    assert WindowCodec(length=6, time="second").fit(seconds).head == (
+        ("second", "number", "Int64"),
+    )
+
+
+def test_series_told_apart_by_nothing_are_said_to_be_so():
+    frame = frame_of(100).drop(columns="machine")
+    with pytest.warns(DataWarning, match="100 of 200 rows share their time .* entity"):
+        WindowCodec(length=6).fit(frame)
+
+
+def test_windows_far_apart_are_said_to_be_so(machines: VAEDetector):
+    frame = frame_of(60)
+    late = frame.assign(when=frame["when"].astype("datetime64[ms]").astype("int64"))
+    with pytest.warns(DataWarning, match="farther apart"):
+        machines.score_samples(late)

@@ -10,8 +10,9 @@ from scipy.special import ndtri
 
 from improbable.calibration import p_values
 from improbable.data.columns import Binary, Categorical, Constant, Datetime
-from improbable.data.frames import RawColumn, frame_library, write_frame
+from improbable.data.frames import frame_library, write_frame
 from improbable.data.parts import Bools, Floats
+from improbable.data.raw import RawColumn
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.generation import Mixture

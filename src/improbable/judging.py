@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from improbable import calibration, results
 from improbable.data.codec import Source
-from improbable.data.frames import Frame, RawColumn, as_storage
+from improbable.data.frames import Frame
 from improbable.data.parts import Bools, Floats
+from improbable.data.raw import RawColumn, as_storage
 from improbable.data.table import TableCodec
 from improbable.model import Model
 from improbable.results import Detection

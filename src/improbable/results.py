@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from improbable import calibration, generation, randomness
 from improbable.data.codec import Source
-from improbable.data.frames import RawColumn, write_frame
+from improbable.data.frames import write_frame
 from improbable.data.parts import Bools, Floats
+from improbable.data.raw import RawColumn
 from improbable.data.rows import Rows
 from improbable.errors import CalibrationWarning, DataError, DataWarning, ImprobableError
 from improbable.model import Model, as_batch

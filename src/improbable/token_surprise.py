@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.frames import RawColumn, frame_library, write_frame
+from improbable.data.frames import frame_library, write_frame
 from improbable.data.parts import Bools, Floats
+from improbable.data.raw import RawColumn
 from improbable.wording import in_words
 
 END_NAME = "(end)"

@@ -12,8 +12,8 @@ from improbable.cli.decoding import known_direction
 from improbable.cli.inputs import InputFile, open_feed
 from improbable.cli.labels import KNOWN, check_column, matching
 from improbable.cli.places import encode
-from improbable.data.files import NULL_WORDS
 from improbable.data.parts import Bools
+from improbable.data.texts import NULL_WORDS
 from improbable.detector import VAEDetector
 from improbable.errors import DataError
 from improbable.latent import algebra

@@ -11,10 +11,11 @@ import pyarrow.compute as pc
 
 from improbable.cli.labels import check_column
 from improbable.data.columns import Identifier
-from improbable.data.files import NULL_WORDS, Reader, format_of, read_batches
+from improbable.data.files import Reader, format_of, read_batches
 from improbable.data.frames import Frame
 from improbable.data.schema import Column
 from improbable.data.table import TableCodec
+from improbable.data.texts import NULL_WORDS
 from improbable.judging import decoded_row, extended, observable, unobserved
 
 TEXT_FORMATS = ("csv", "tsv")

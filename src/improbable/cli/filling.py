@@ -17,7 +17,8 @@ from improbable.cli.retyping import Retyping, tabular
 from improbable.data.codec import Codec
 from improbable.data.columns import Identifier
 from improbable.data.files import format_of, open_writer, spill
-from improbable.data.frames import Frame, RawColumn
+from improbable.data.frames import Frame
+from improbable.data.raw import RawColumn
 from improbable.data.table import TableCodec
 from improbable.detector import VAEDetector
 from improbable.errors import DataError

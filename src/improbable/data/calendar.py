@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from improbable.data.columns import Categorical, ColumnKind, Cyclic
-from improbable.data.frames import RawColumn, Values, arrow_times
+from improbable.data.raw import RawColumn, Values, arrow_times
 from improbable.errors import DataError
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")

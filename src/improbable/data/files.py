@@ -26,6 +26,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from improbable.data.parquet import parquet_appender
+from improbable.data.texts import NULL_WORDS
 from improbable.errors import DataError
 
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -36,7 +37,6 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "jsonl": (".jsonl", ".ndjson", ".jsonl.gz"),
 }
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
-NULL_WORDS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
 _BLOCK = 1 << 20
 _NO_ROOM = ("rows cannot be kept on disk", "Set TMPDIR to a folder with more room.")
 

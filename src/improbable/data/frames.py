@@ -11,37 +11,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
-from improbable.data.parts import Bools, Floats
-from improbable.data.texts import number_text, parse_numbers, parse_times, plain_words, time_text
+from improbable.data.parts import Floats
+from improbable.data.raw import RawColumn, Values, arrow_column, as_number
 from improbable.errors import DataError
 
-Values = NDArray[Any]
 WORDS = {str, type(None)}
 TRUTH = (bool, np.bool_)
 NUMBERS = (int, float, np.number, np.bool_, Decimal)
 NESTED = (dict, list, tuple, set, np.ndarray, complex)
-EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0  # seconds: years 1 to 9999
-NS_LIMIT = 9.2e9
-
-
-@dataclass(frozen=True)
-class RawColumn:
-    """A column as it came.
-
-    Attributes
-    ----------
-    values : ndarray of shape (n_samples,)
-        float64 with NaN for missing ("number"; "time" in seconds since 1970),
-        or objects, str or None ("text").
-    storage : str
-        "number", "text" or "time".
-    dtype : str
-        Name of the data frame's own type, for the way back.
-    """
-
-    values: Values
-    storage: str
-    dtype: str
 
 
 @dataclass(frozen=True)
@@ -220,6 +197,9 @@ def _read_array(data: Any) -> Frame:
             f"Found array with dim {data.ndim}, a table has 2. "
             "Images go to VAEDetector(codec=ImageCodec())."
         )
+    if isinstance(data, np.ma.MaskedArray):
+        hidden, data = np.ma.getmaskarray(data), np.array(data.data, dtype=object)
+        data[hidden] = None
     mixed = isinstance(data, list | tuple) and _holds_text(data)
     array = check_array(
         np.array(data, dtype=object) if mixed else data,
@@ -265,32 +245,6 @@ def _refuse_nested(objects: Values) -> None:
             )
 
 
-def as_storage(column: RawColumn, storage: str, dtype: str) -> tuple[Values, Bools]:
-    """A column in the storage a fitted kind takes, and which cells could not be read so.
-
-    Parameters
-    ----------
-    column : RawColumn
-        What came.
-    storage, dtype : str
-        What the column was at fit.
-
-    Returns
-    -------
-    values : ndarray of shape (n_samples,)
-        NaN or None where missing or not readable.
-    unreadable : ndarray of bool of shape (n_samples,)
-    """
-    clear = np.zeros(len(column.values), dtype=bool)
-    if storage == "text":
-        return plain_words(_texts(column), dtype), clear
-    if column.storage == storage:
-        return column.values, clear
-    if column.storage != "text":
-        return np.full(len(column.values), np.nan), ~np.isnan(column.values)
-    return parse_numbers(column.values) if storage == "number" else parse_times(column.values)
-
-
 def frame_library(library: str) -> str:
     """Library of data frames to use for results: pyarrow where the data came as an array."""
     return "pyarrow" if library == "numpy" else library
@@ -308,7 +262,7 @@ def write_frame(columns: dict[str, RawColumn], library: str, row_labels: Any = N
     """
     if library == "numpy":
         return _write_array(list(columns.values()))
-    arrow = pa.table({name: _arrow_column(column) for name, column in columns.items()})
+    arrow = pa.table({name: arrow_column(column) for name, column in columns.items()})
     if library == "pyarrow":
         return arrow
     try:
@@ -325,70 +279,8 @@ def write_frame(columns: dict[str, RawColumn], library: str, row_labels: Any = N
 
 def _write_array(columns: list[RawColumn]) -> Values:
     if all(column.dtype in ("Int64", "Float64") for column in columns):
-        return np.column_stack([_as_number(column) for column in columns])
+        return np.column_stack([as_number(column) for column in columns])
     out = np.empty((len(columns[0].values), len(columns)), dtype=object)
     for i, column in enumerate(columns):
-        out[:, i] = _arrow_column(column).to_pylist()
+        out[:, i] = arrow_column(column).to_pylist()
     return out
-
-
-def _as_number(column: RawColumn) -> Floats:
-    return column.values if column.storage == "number" else parse_numbers(column.values)[0]
-
-
-def _arrow_column(column: RawColumn) -> pa.Array:
-    if column.dtype == "Boolean":
-        truth = {"True": True, "False": False}
-        return pa.array([truth.get(v) for v in plain_words(_texts(column), "Boolean")], pa.bool_())
-    if column.dtype in ("String", "Categorical", "Enum"):
-        return pa.array(_texts(column), pa.string())
-    if column.dtype.startswith("Date"):
-        return arrow_times(column)
-    numbers = _as_number(column)
-    missing = np.isnan(numbers)
-    if column.dtype.startswith("Duration"):
-        return _arrow_ticks(numbers, pa.duration("us"), pa.duration(_unit(column.dtype)))
-    if "Int" in column.dtype:
-        target = getattr(pa, column.dtype.lower(), pa.int64)()
-        low, high = _float_range(target)
-        whole = np.clip(np.round(np.where(missing, 0.0, numbers)), low, high)
-        return pa.array(whole, mask=missing).cast(target, safe=False)
-    target = pa.float32() if column.dtype == "Float32" else pa.float64()
-    return pa.array(numbers, mask=missing).cast(target)
-
-
-def _float_range(target: pa.DataType) -> tuple[float, float]:
-    """Least and largest float that an integer type can hold."""
-    limits = np.iinfo(target.to_pandas_dtype())
-    high = float(limits.max)
-    return float(limits.min), high if int(high) <= limits.max else float(np.nextafter(high, 0.0))
-
-
-def _texts(column: RawColumn) -> Values:
-    if column.storage == "text":
-        return column.values
-    return time_text(column.values) if column.storage == "time" else number_text(column.values)
-
-
-def arrow_times(column: RawColumn) -> pa.Array:
-    """Time stamps, or texts of such, in the type and time zone they came in."""
-    seconds = column.values if column.storage == "time" else parse_times(column.values)[0]
-    micro = pa.timestamp("us")
-    if column.dtype == "Date":
-        return _arrow_ticks(seconds, micro, pa.date32())
-    zone = column.dtype.split("time_zone=")[-1].rstrip(")").strip("'\"")
-    aware = None if zone in ("None", column.dtype) else zone
-    target = pa.timestamp(_unit(column.dtype), aware)
-    return _arrow_ticks(seconds, pa.timestamp("us", aware), target)
-
-
-def _unit(dtype: str) -> str:
-    return next((unit for unit in ("ns", "us", "ms", "s") if f"'{unit}'" in dtype), "us")
-
-
-def _arrow_ticks(seconds: Floats, micro: pa.DataType, target: pa.DataType) -> pa.Array:
-    missing = np.isnan(seconds)
-    narrow = getattr(target, "unit", "us") == "ns"
-    low, high = (-NS_LIMIT, NS_LIMIT) if narrow else (EARLIEST, LATEST)
-    ticks = np.round(np.clip(np.where(missing, 0.0, seconds), low, high) * 1e6).astype(np.int64)
-    return pa.array(ticks, mask=missing).cast(micro).cast(target, safe=False)

@@ -13,13 +13,15 @@ from improbable.data.columns import (
     Positive,
     Real,
 )
-from improbable.data.frames import RawColumn, Values
 from improbable.data.numeric import is_heavy_tailed
 from improbable.data.parts import Floats
-from improbable.data.texts import parse_time
+from improbable.data.raw import RawColumn, Values
+from improbable.data.texts import parse_numbers, parse_time
 
 IDENTIFIER_SHARE = 0.9
 IDENTIFIER_ROWS = 20
+REPEATS = 7.0
+MOST_CODES, MOST_UNREAD = 20, 0.1
 PROBE = 200
 
 
@@ -72,9 +74,15 @@ def _infer_number(values: Floats, *, named: bool, whole_type: bool) -> ColumnKin
 
 
 def _counts_rows(finite: Floats, distinct: Floats) -> bool:
-    """Whether whole numbers run through the rows one by one, as row numbers do."""
+    """Whether no whole number comes twice, where chance would repeat some: row numbers do so.
+
+    Of n independent numbers within a range of r none repeats with a probability
+    of at most exp(-n (n - 1) / 2r), so rows left out do not matter.
+    """
     n = len(finite)
-    return n >= IDENTIFIER_ROWS and len(distinct) == n and distinct[-1] - distinct[0] < 1.05 * n
+    if n < IDENTIFIER_ROWS or len(distinct) < n:
+        return False
+    return bool(n * (n - 1) > 2.0 * REPEATS * (distinct[-1] - distinct[0] + 1.0))
 
 
 def _infer_text(values: Values, *, named: bool) -> ColumnKind:
@@ -87,7 +95,25 @@ def _infer_text(values: Values, *, named: bool) -> ColumnKind:
     moments = {parse_time(v) for v in present[:PROBE]}
     if None not in moments and moments != {np.nan}:
         return Datetime()
+    numbers, unreadable = parse_numbers(np.array(sorted(distinct), dtype=object))
+    if not unreadable.any() and _measured(numbers):
+        return _infer_number(parse_numbers(values)[0], named=named, whole_type=False)
     near_unique = len(distinct) >= IDENTIFIER_SHARE * len(present)
     if named and near_unique and len(present) >= IDENTIFIER_ROWS:
         return Identifier()
     return Categorical()
+
+
+def _measured(numbers: Floats) -> bool:
+    """Whether numbers that came as text are measurements: no codes, some of them fractions."""
+    finite = numbers[np.isfinite(numbers)]
+    return len(finite) > MOST_CODES and bool((finite != np.round(finite)).any())
+
+
+def unread_measurements(values: Values) -> list[str]:
+    """Texts that keep an identifier from being a measurement; none if it is no such thing."""
+    present = np.array([v for v in values if v is not None], dtype=object)
+    numbers, unreadable = parse_numbers(present)
+    if not _measured(numbers[~unreadable]) or unreadable.mean() > MOST_UNREAD:
+        return []
+    return [str(word) for word in dict.fromkeys(present[unreadable])]

@@ -1,5 +1,6 @@
 """What a table's columns are: overrides at fit, and whether a later table matches."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -10,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.data.columns import ColumnKind, Constant, Count, Datetime, Identifier
-from improbable.data.frames import Frame, RawColumn, Values, as_storage
-from improbable.data.inference import infer_kind
+from improbable.data.frames import Frame
+from improbable.data.inference import infer_kind, unread_measurements
 from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_to_json
 from improbable.data.parts import Bools, Cells
-from improbable.errors import DataError, SchemaError
+from improbable.data.raw import RawColumn, Values, as_storage
+from improbable.errors import DataError, DataWarning, SchemaError
 
 NUMBER_LIKELIHOODS = ("normal", "normal_per_column", "normal_fixed", "student_t")
 COUNT_LIKELIHOODS = (*NUMBER_LIKELIHOODS, "poisson", "negative_binomial")
@@ -181,7 +183,9 @@ def fit_column(
     DataError
         If the column cannot be of the kind, or the kind not have the likelihood.
     """
-    kind = kind or infer_kind(raw, named=named, log=trusted is None)
+    if kind is None:
+        kind = infer_kind(raw, named=named, log=trusted is None)
+        _warn_of_measurements(name, raw, kind)
     values, unreadable = as_storage(raw, kind.storage, raw.dtype)
     if unreadable.any():
         example = raw.values[unreadable][0]
@@ -202,6 +206,19 @@ def fit_column(
         return Column(name, kind, raw.dtype, kind.storage)
     except DataError as error:
         raise DataError(f"Column {name!r}: {error}") from error
+
+
+def _warn_of_measurements(name: str, raw: RawColumn, kind: ColumnKind) -> None:
+    """Say so when a column is set aside though nearly all of its cells are numbers."""
+    if not isinstance(kind, Identifier) or raw.storage != "text":
+        return
+    if odd := unread_measurements(raw.values):
+        warnings.warn(
+            f"Column {name!r} is set aside as an identifier, though nearly all of its cells are "
+            f"numbers: {odd[0]!r} is none. Clean it, or say columns={{{name!r}: 'identifier'}}.",
+            DataWarning,
+            stacklevel=4,
+        )
 
 
 def _with_likelihood(kind: ColumnKind, likelihood: str | None, *, by_name: bool) -> ColumnKind:

@@ -1,5 +1,6 @@
 """Series in one piece, and their windows, put together when they are looked at."""
 
+import warnings
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
@@ -7,14 +8,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.frames import Frame, RawColumn, read_frame
+from improbable.data.frames import Frame, read_frame
 from improbable.data.parts import Bools, Floats, Part
+from improbable.data.raw import RawColumn
 from improbable.data.rows import DenseRows
 from improbable.data.texts import parse_times
 from improbable.data.timeline import Index, Timeline, blocks_of, window_ends
-from improbable.errors import DataError
+from improbable.errors import DataError, DataWarning
 
 LONGEST_BRIDGE = 8
+MOST_SHARED = 0.05
 TIME_NAMES = frozenset({"time", "timestamp", "date", "datetime", "ds"})
 NUMBERS = ("normal", "normal_per_column", "normal_fixed", "student_t")
 
@@ -291,6 +294,26 @@ def read_points(data: Any) -> Frame:
     return read_frame(data)
 
 
+def timed(frame: Frame, time: str | None) -> Frame:
+    """The frame, and its time as a column if the index of a pandas data frame holds it.
+
+    Parameters
+    ----------
+    frame : Frame
+    time : str, optional
+        Name of the column; "auto" takes an index of stamps where no column is of time.
+    """
+    labels = frame.row_labels
+    if time is None or labels is None or time in frame.columns:
+        return frame
+    stamps = labels.dtype.kind == "M"
+    if not stamps and labels.name != time or time == "auto" and time_column(frame) is not None:
+        return frame
+    name = str(labels.name or "time") if time == "auto" else time
+    column = read_frame(labels.to_frame(index=False, name=name)).columns[name]
+    return replace(frame, columns={name: column, **frame.columns})
+
+
 def time_column(frame: Frame) -> str | None:
     """The only column of stamps, or else the only one that is called as times are."""
     stamps = [name for name, raw in frame.columns.items() if raw.storage == "time"]
@@ -315,3 +338,16 @@ def seconds_of(name: str, raw: RawColumn) -> Floats:
             "are missing or unreadable. Remove those rows, or pass time=None."
         )
     return times
+
+
+def warn_of_shared_times(timeline: Timeline) -> None:
+    """Say so when many rows to learn from do not count, since others have their time."""
+    n_shared, n_rows = int(timeline.repeated.sum()), len(timeline.repeated)
+    if n_shared > MOST_SHARED * n_rows:
+        warnings.warn(
+            f"{n_shared:,} of {n_rows:,} rows share their time with a later row of their series, "
+            "and only the last counts. If these are several series, name the column that tells "
+            "them apart: entity.",
+            DataWarning,
+            stacklevel=4,
+        )

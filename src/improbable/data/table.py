@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.data.columns import Identifier
-from improbable.data.frames import Frame, RawColumn, Values, read_frame
+from improbable.data.frames import Frame, read_frame
 from improbable.data.kinds import kind_from_json, kind_to_json
 from improbable.data.parts import Floats, Part
+from improbable.data.raw import RawColumn, Values
 from improbable.data.rows import DenseRows, Rows
 from improbable.data.schema import (
     Column,

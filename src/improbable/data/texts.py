@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from improbable.data.parts import Bools, Floats
 
 Texts = NDArray[np.object_]
+NULL_WORDS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
 TRUE_WORDS = frozenset({"true", "t", "1", "1.0", "yes"})
 FALSE_WORDS = frozenset({"false", "f", "0", "0.0", "no"})
 
@@ -17,6 +18,13 @@ def number_text(values: Floats) -> Texts:
     names = np.empty(len(distinct), dtype=object)
     names[:] = [_number_word(float(value)) for value in distinct]
     return names[inverse]
+
+
+def shortest(values: Floats) -> Floats:
+    """Numbers of single precision as they are written: 0.1 instead of 0.10000000149."""
+    distinct, inverse = np.unique(values, return_inverse=True)
+    written = np.array([float(str(value)) for value in distinct.astype(np.float32)])
+    return written[inverse] if len(values) else values
 
 
 def time_text(values: Floats) -> Texts:
@@ -71,8 +79,8 @@ def _plain_word(word: str, dtype: str) -> str | None:
 
 
 def parse_number(value: str | None) -> float | None:
-    """Number of a text; NaN for no text, None where it is no number."""
-    if value is None or not value.strip():
+    """Number of a text; NaN for none or a word for nothing, None where it is no number."""
+    if value is None or value.strip() in NULL_WORDS:
         return np.nan
     word = value.strip().casefold()
     if word in ("true", "false"):

@@ -1,5 +1,11 @@
-"""Rows of one or many series on a regular grid of time."""
+"""Rows of one or many series on a regular grid of time.
 
+A row lies as many places ahead of the one before it in its series as steps fit
+between their times. So no grid drifts away from stamps that jitter, and no series
+depends on when another one began.
+"""
+
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +14,7 @@ from numpy.typing import NDArray
 from improbable.data.parts import Bools, Floats
 
 Index = NDArray[np.intp]
-LONGEST_GAP, FEWEST_GAPS = 128, 4
+LONGEST_GAP, FEWEST_GAPS = 128, 3
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,8 @@ class Timeline:
         Whether a later row has the same place and takes it.
     step : float
         Time between places; 1 if rows came without a time.
+    gap : float
+        Steps between rows of different times, their median; 1 if there are too few.
     """
 
     slot: Index
@@ -36,6 +44,7 @@ class Timeline:
     start: Index
     repeated: Bools
     step: float
+    gap: float = 1.0
 
     @property
     def end(self) -> Index:
@@ -48,11 +57,9 @@ class Timeline:
     @property
     def pace(self) -> str:
         """How rows lie if not about one a place: "closer together", or "farther apart"."""
-        filled = np.flatnonzero(self.row >= 0)
-        if len(self.slot) > 2 * len(filled):
+        if self.gap < 0.5 or len(self.slot) > 2 * np.count_nonzero(self.row >= 0):
             return "closer together"
-        apart = len(filled) >= FEWEST_GAPS and np.median(np.diff(filled)) > 1.0
-        return "farther apart" if apart else ""
+        return "farther apart" if self.gap > 1.5 else ""
 
 
 def lay_out(
@@ -73,35 +80,47 @@ def lay_out(
     """
     entities = np.zeros(n, dtype=np.int64) if entities is None else entities
     if times is None:
-        order = np.argsort(entities, kind="stable")
-        ticks, step = np.empty(n, dtype=np.int64), 1.0
-        ticks[order] = np.arange(n)
+        order, step = np.argsort(entities, kind="stable"), 1.0
+        at, gap = np.arange(float(n)), 1.0
     else:
         order = np.lexsort((times, entities))
-        step = step or _median_step(times[order], entities[order])
-        ticks = np.round((times - times.min(initial=np.inf)) / step).astype(np.int64)
-    advance, fresh = _advances(ticks[order], entities[order])
+        at, gaps = times[order], _gaps(times[order], entities[order])
+        usual = float(np.median(gaps)) if len(gaps) else 1.0
+        step = step or usual
+        gap = usual / step if len(gaps) >= FEWEST_GAPS else 1.0
+    advance, fresh = _advances(at, entities[order], step)
     place = np.cumsum(advance) - 1 if n else np.empty(0, dtype=np.int64)
     n_slots = int(place[-1]) + 1 if n else 0
     slot, row = np.empty(n, dtype=np.intp), np.full(n_slots, -1, dtype=np.intp)
     slot[order], row[place] = place, order
     start = np.zeros(n_slots, dtype=np.intp)
     start[place[fresh]] = place[fresh]
-    return Timeline(slot, row, np.maximum.accumulate(start), row[slot] != np.arange(n), step)
+    repeated = row[slot] != np.arange(n)
+    return Timeline(slot, row, np.maximum.accumulate(start), repeated, step, gap)
 
 
-def _advances(ticks: NDArray[np.int64], entities: NDArray[np.int64]) -> tuple[Index, Bools]:
+def places_ahead(time: float, before: float, step: float) -> int:
+    """Places from the time of one row to that of another, halves up."""
+    return math.floor((time - before) / step + 0.5)
+
+
+def _advances(times: Floats, entities: NDArray[np.int64], step: float) -> tuple[Index, Bools]:
     """Places from each row to the next in order of time, and which rows begin a run."""
-    ahead = np.diff(ticks, prepend=ticks[:1])
     fresh = np.diff(entities, prepend=-1) != 0
+    ahead = np.floor(np.diff(times, prepend=times[:1]) / step + 0.5)
+    if (ahead[~fresh] < 1.0).any():  # rows that share a place: the first of them counts
+        before = 0.0
+        for i, (time, first) in enumerate(zip(times.tolist(), fresh.tolist(), strict=True)):
+            ahead[i] = 1.0 if first else places_ahead(time, before, step)
+            before = time if ahead[i] > 0.0 else before
     fresh |= ahead > LONGEST_GAP
     return np.where(fresh, 1, ahead).astype(np.intp), fresh
 
 
-def _median_step(times: Floats, entities: NDArray[np.int64]) -> float:
-    gaps = np.diff(times)[np.diff(entities) == 0]
-    gaps = gaps[gaps > 0.0]
-    return float(np.median(gaps)) if len(gaps) else 1.0
+def _gaps(times: Floats, entities: NDArray[np.int64]) -> Floats:
+    """Times between rows of a series that differ in it."""
+    gaps: Floats = np.diff(times)[np.diff(entities) == 0]
+    return gaps[gaps > 0.0]
 
 
 def window_ends(timeline: Timeline, length: int, stride: int) -> Bools:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from improbable.data.calendar import calendar_columns, calendar_kinds, check_calendar, column_of
 from improbable.data.codec import Span
-from improbable.data.frames import Frame, RawColumn, Values
+from improbable.data.frames import Frame
 from improbable.data.parts import Bools, Floats, Part
 from improbable.data.periods import usual_length
+from improbable.data.raw import RawColumn, Values
 from improbable.data.rows import DenseRows, Rows
 from improbable.data.schema import Column, kinds_from_json, kinds_to_json
 from improbable.data.series import (
@@ -24,6 +25,8 @@ from improbable.data.series import (
     read_points,
     seconds_of,
     time_column,
+    timed,
+    warn_of_shared_times,
 )
 from improbable.data.table import TableCodec
 from improbable.data.timeline import Index, Timeline, lay_out
@@ -46,7 +49,7 @@ class WindowCodec:
     time : str or None
         Column of time stamps, or of numbers such as seconds; "auto" takes the only
         one of stamps, or one called "time", "timestamp", "date", "datetime" or
-        "ds". Rows are in order if there is none.
+        "ds", or a pandas index of stamps. Rows are in order if there is none.
     entity : str, optional
         Column that tells series apart.
     score_of : {"all", "last"}
@@ -99,13 +102,14 @@ class WindowCodec:
         if isinstance(data, Series):
             return data
         self._check()
-        frame = read_points(data)
+        frame = timed(read_points(data), self.time)
         if frame.n_rows < FEWEST:
             raise DataError(
                 f"{frame.n_rows} rows are too few for a series. Pass {FEWEST} rows or more."
             )
         opened = replace(self, time=self._time_column(frame))
         timeline = opened._timeline(frame)
+        warn_of_shared_times(timeline)
         length = self.length
         if isinstance(length, str):
             length = usual_length(opened._own(frame), timeline)
@@ -252,7 +256,7 @@ class WindowCodec:
         """
         if isinstance(data, Series):
             return data
-        frame = read_points(data)
+        frame = timed(read_points(data), self.time)
         timeline = self._timeline(frame)
         self._check_pace(timeline)
         values = self.point.matched(self._values(frame))

@@ -12,7 +12,8 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
-from improbable.data.frames import RawColumn, frame_library, write_frame
+from improbable.data.frames import frame_library, write_frame
+from improbable.data.raw import RawColumn
 from improbable.errors import DataError, DataWarning
 from improbable.latent.gaussians import Floats, Posterior
 from improbable.randomness import RandomState, numpy_generator, seed_sequence

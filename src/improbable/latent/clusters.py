@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from improbable.data.frames import RawColumn
+from improbable.data.raw import RawColumn
 from improbable.errors import DataError, DataWarning
 from improbable.latent.gaussians import Floats, Posterior, jeffreys
 from improbable.randomness import RandomState, numpy_generator, seed_sequence

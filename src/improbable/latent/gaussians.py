@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.frames import RawColumn, frame_library, write_frame
+from improbable.data.frames import frame_library, write_frame
+from improbable.data.raw import RawColumn
 
 Floats = NDArray[np.float64]
 

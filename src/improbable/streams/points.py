@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.frames import Frame, RawColumn, read_frame
+from improbable.data.frames import Frame, read_frame
 from improbable.data.parts import Bools, Floats
+from improbable.data.raw import RawColumn
 from improbable.data.rows import DenseRows
 from improbable.data.schema import Column
-from improbable.data.series import WindowRows
+from improbable.data.series import WindowRows, timed
 from improbable.data.table import TableCodec
 from improbable.data.texts import number_text, parse_times, time_text
-from improbable.data.timeline import LONGEST_GAP, Timeline
+from improbable.data.timeline import LONGEST_GAP, Timeline, places_ahead
 from improbable.data.windows import WindowCodec
 from improbable.errors import DataError, SchemaError
 from improbable.judging import decoded_row, extended
@@ -62,15 +63,15 @@ class Past:
     ----------
     cells : DenseRows
         As many as a window has, the oldest first.
-    tick : int
-        Place in time of the latest.
+    time : float
+        Time of the latest; of the first where several share its place.
     age : int
         Places in time since the series began, or resumed after a long gap; no
         more than a window has are counted.
     """
 
     cells: DenseRows
-    tick: int
+    time: float
     age: int
 
 
@@ -122,8 +123,8 @@ class Reader:
         DataError, SchemaError
             If columns or times are missing.
         """
-        frame = self._frame(data)
         time, entity = self._head
+        frame = timed(self._frame(data), time)
         for name in (time, entity):
             if name is not None and name not in frame.columns:
                 raise SchemaError(f"Points lack the column {name!r}. Pass it with each of them.")
@@ -164,6 +165,9 @@ class Reader:
         if isinstance(data, list | tuple) and data and isinstance(data[0], dict):
             return self._of_dicts(list(data))
         if hasattr(data, "to_frame") and getattr(data, "ndim", 1) == 1:
+            named = any(column.name in data.keys() for column in self._asked)
+            if named:
+                return self._of_dicts([data.to_dict()])
             data = data.to_numpy()
         if isinstance(data, np.ndarray | list | tuple) and np.ndim(np.asarray(data, object)) == 1:
             one = -1 if self.codec.n_features == 1 else 1
@@ -247,15 +251,13 @@ def _names(raw: RawColumn) -> list[str]:
     return ["" if word is None else str(word) for word in words]
 
 
-def placed(codec: WindowCodec, points: Points, ticks: list[int], pasts: dict[str, Past]) -> Placed:
+def placed(codec: WindowCodec, points: Points, pasts: dict[str, Past]) -> Placed:
     """Points in the windows that end with them.
 
     Parameters
     ----------
     codec : WindowCodec
     points : Points
-    ticks : list of int
-        Place in time of each.
     pasts : dict of str to Past
         What is kept of each series before them.
     """
@@ -267,17 +269,18 @@ def placed(codec: WindowCodec, points: Points, ticks: list[int], pasts: dict[str
     lines = dict.fromkeys(names, [blank] * length)
     for i, name in enumerate(known):
         lines[name] = list(range(blank + 1 + i * length, blank + 1 + (i + 1) * length))
-    last = {name: pasts[name].tick for name in known}
+    last = {name: pasts[name].time for name in known}
     ages = {name: pasts[name].age for name in known}
     found = np.empty((len(points), length), dtype=np.intp)
     ahead, early = np.empty(len(points), dtype=np.int64), np.zeros(len(points), dtype=bool)
-    for i, (name, tick) in enumerate(zip(points.entities, ticks, strict=True)):
-        step = tick - last.get(name, tick - 1)
+    for i, name in enumerate(points.entities):
+        time = last.get(name, 0.0) + 1.0 if points.times is None else float(points.times[i])
+        step = 1 if name not in last else places_ahead(time, last[name], float(codec.step or 1.0))
         line = [*_before(lines[name], step, blank), i]
         found[i], ahead[i] = line[-length:], step
         if step >= 0:
             ages[name] = min(_age(ages.get(name, 0), step), length)
-            lines[name], last[name] = ([blank, *line])[-length:], tick
+            lines[name], last[name] = ([blank, *line])[-length:], time if step else last[name]
             early[i] = ages[name] < length
     taken = {
         name: Past(pool.take(np.array(lines[name], dtype=np.intp)), last[name], ages[name])

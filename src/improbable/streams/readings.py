@@ -121,8 +121,6 @@ class Kept:
     ----------
     n_points, n_alarms : int
         So far.
-    origin : float, optional
-        Time of the first point.
     tracks : dict of str to Track
     pasts : dict of str to Past
     events : tuple of Event
@@ -131,7 +129,6 @@ class Kept:
 
     n_points: int
     n_alarms: int
-    origin: float | None
     tracks: dict[str, Track]
     pasts: dict[str, Past]
     events: tuple[Event, ...]

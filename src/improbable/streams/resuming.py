@@ -43,7 +43,7 @@ def write_state(path: PathLike, model: Model, rule: Rule, kept: Kept) -> None:
             arrays |= {f"track.{i}.{a}": getattr(track.threshold, a) for a in ARRAYS}
     pasts = []
     for i, (name, past) in enumerate(kept.pasts.items()):
-        pasts.append({"entity": name, "tick": past.tick, "age": past.age})
+        pasts.append({"entity": name, "time": past.time, "age": past.age})
         arrays |= {f"past.{i}.{f.name}": getattr(past.cells, f.name) for f in fields(DenseRows)}
     header = {
         "format": FORMAT,
@@ -54,7 +54,6 @@ def write_state(path: PathLike, model: Model, rule: Rule, kept: Kept) -> None:
         "kept": {
             "n_points": kept.n_points,
             "n_alarms": kept.n_alarms,
-            "origin": kept.origin,
             "tracks": tracks,
             "pasts": pasts,
             "events": [asdict(event) for event in kept.events],
@@ -100,7 +99,6 @@ def _kept(record: dict[str, Any], arrays: Arrays) -> Kept:
     return Kept(
         n_points=int(record["n_points"]),
         n_alarms=int(record["n_alarms"]),
-        origin=record["origin"],
         tracks={t["entity"]: _track(t, i, arrays) for i, t in enumerate(record["tracks"])},
         pasts={p["entity"]: _past(p, i, arrays) for i, p in enumerate(record["pasts"])},
         events=tuple(Event.from_json(event) for event in record["events"]),
@@ -119,4 +117,4 @@ def _track(record: dict[str, Any], i: int, arrays: Arrays) -> Track:
 
 def _past(record: dict[str, Any], i: int, arrays: Arrays) -> Past:
     cells = DenseRows(*(arrays[f"past.{i}.{f.name}"] for f in fields(DenseRows)))
-    return Past(cells, int(record["tick"]), int(record["age"]))
+    return Past(cells, float(record["time"]), int(record["age"]))

@@ -15,7 +15,7 @@ from improbable.errors import DataError
 from improbable.model import Model
 from improbable.streams import thresholds
 from improbable.streams.events import Alarm, Event, Running, calmed, grown, opened
-from improbable.streams.points import AGAIN, EARLY, LATE, Past, Placed, Points, placed, reader_of
+from improbable.streams.points import AGAIN, EARLY, LATE, Placed, Points, placed, reader_of
 from improbable.streams.readings import Kept, Reading, Rule, Track
 from improbable.streams.reasons import explain_points
 from improbable.streams.resuming import PathLike, read_state, write_state
@@ -51,7 +51,7 @@ class Stream:
         self._fresh = Track(start, fixed if start is None else start.value)
         self._typical = model.reference.typical
         self._notable = SAID_AFTER * float(np.std(model.held_out))
-        self.kept = kept or Kept(0, 0, None, {}, {}, ())
+        self.kept = kept or Kept(0, 0, {}, {}, ())
 
     def push(self, rows: Any) -> list[Reading]:
         """Judge the next points.
@@ -83,12 +83,9 @@ class Stream:
         points = self._reader.read(rows)
         if not len(points):
             return []
-        kept = self.kept
-        if points.times is not None and kept.origin is None:
-            kept = replace(kept, origin=float(points.times[0]))
-        found = self._placed(points, kept)
+        found = self._placed(points)
         scores = decision_scores(self.model, self._swift, found.rows)
-        readings, self.kept = self._judged(points, found, scores, kept)
+        readings, self.kept = self._judged(points, found, scores, self.kept)
         return readings
 
     def watch(self, points: Iterable[Any]) -> Iterator[Reading]:
@@ -139,16 +136,11 @@ class Stream:
         """
         write_state(path, self.model, self.rule, self.kept)
 
-    def _placed(self, points: Points, kept: Kept) -> Placed:
+    def _placed(self, points: Points) -> Placed:
         if not isinstance(self._codec, WindowCodec):
             nothing = np.zeros(len(points), dtype=bool)
             return Placed(points.cells, nothing, nothing, nothing, {})
-        if points.times is None or kept.origin is None:
-            ticks = _counted(points.entities, kept.pasts)
-        else:
-            steps = (points.times - kept.origin) / float(self._codec.step or 1.0)
-            ticks = np.round(steps).astype(np.int64).tolist()
-        return placed(self._codec, points, ticks, kept.pasts)
+        return placed(self._codec, points, self.kept.pasts)
 
     def _judged(
         self, points: Points, found: Placed, scores: Floats, kept: Kept
@@ -176,7 +168,7 @@ class Stream:
             pasts.pop(entity, None)
             running = tracks.pop(entity).running
             events += [] if running is None else [running.event]
-        return readings, Kept(*counts, kept.origin, tracks, pasts, tuple(events[-MOST_EVENTS:]))
+        return readings, Kept(*counts, tracks, pasts, tuple(events[-MOST_EVENTS:]))
 
     def _decided(
         self, points: Points, found: Placed, scores: Floats, kept: Kept
@@ -300,13 +292,3 @@ def _checked(codec: Any) -> TableCodec | WindowCodec:
             "Call detect on each item instead."
         )
     return codec
-
-
-def _counted(entities: list[str], pasts: dict[str, Past]) -> list[int]:
-    """Places in time of points that come without one: the next of their series."""
-    last = {name: past.tick for name, past in pasts.items()}
-    ticks = []
-    for name in entities:
-        last[name] = last.get(name, -1) + 1
-        ticks.append(last[name])
-    return ticks
