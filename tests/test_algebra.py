@@ -11,16 +11,14 @@ from improbable.errors import DataError, DataWarning
 from improbable.latent.algebra import (
     center,
     combine,
-    curve_energy,
     direction,
-    geodesic,
-    interpolate,
     latent_summary,
     mix,
     steer,
     traverse,
 )
 from improbable.latent.gaussians import Posterior
+from improbable.latent.paths import curve_energy, geodesic, interpolate
 
 FUZZ = settings(max_examples=80, deadline=None)
 numbers = st.floats(-1e100, 1e100)

@@ -27,6 +27,8 @@ from improbable import (
     TrainingWarning,
     VAEDetector,
     fitting,
+    load,
+    save,
 )
 from improbable.calibration import p_values, q_values
 from improbable.data.numeric import bend
@@ -291,6 +293,40 @@ def test_rows_keep_the_index_of_a_pandas_data_frame(detector, new):
         np.testing.assert_array_equal(table.index, labels)
     assert isinstance(posterior.to_frame("polars"), pl.DataFrame)
     assert isinstance(detector.sample(3).index, pd.RangeIndex)
+
+
+def test_an_fdr_that_cannot_be_reached_is_said(gaussian):
+    detector, _ = gaussian
+    usual = np.random.default_rng(5).normal(size=(100, 5))
+    rows = np.vstack([usual, np.full((4, 5), 50.0)])
+    with pytest.warns(CalibrationWarning, match=r"of 104 rows are beyond all \d+ held-out rows"):
+        found = detector.detect(rows, fdr=1e-3)
+    assert not found["is_outlier"].any()
+    assert detector.detect(rows, fdr=1e-3, tail=True)["is_outlier"].sum() >= 4
+    detector.detect(usual[:20], fdr=1e-3)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    detector = fast(learning_rate=np.float32(1e-3), columns={0: "real"}).fit(BLOB)
+    expected = detector.detect(BLOB, alpha=np.float32(0.25))
+    save(detector, tmp_path / "m.safetensors")
+    again = load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(again.detect(BLOB, alpha=0.25), expected)
+    assert list(again.columns) == [0]
+    again.fit(BLOB)
+
+
+def test_reasons_tell_times_in_their_zone():
+    rng = np.random.default_rng(0)
+    stamps = pd.date_range("2024-01-01", periods=200, freq="h", tz="Asia/Tokyo")
+    table = pd.DataFrame({"when": stamps, "a": rng.normal(size=200)})
+    detector = fast().fit(table)
+    late = table[:1].assign(when=pd.Timestamp("2030-01-01 08:00", tz="Asia/Tokyo"))
+    found = detector.explain(late)
+    column = found.columns.index("when")
+    reason = found.reason(0, column)
+    assert reason.startswith("when = 2030-01-01T08:00:00+09:00 (expected 202")
+    assert reason.count("+09:00") == 3
 
 
 def test_unsupported_alpha_is_said(detector, new):

@@ -66,6 +66,12 @@ def test_codec_round_trip(images, likelihood):
     assert len(codec.names) == len(set(codec.names)) == codec.event_size
 
 
+def test_no_images_have_no_scores(detector):
+    assert len(detector.score_samples(NEW[:0])) == 0
+    assert len(detector.detect(NEW[:0], alpha=0.1)) == 0
+    assert detector.reconstruct(NEW[:0]).shape == (0, 9, 12)
+
+
 def test_channels_vary_slowest():
     images = np.zeros((2, 3, 4, 2), dtype=np.uint8)
     images[1, 2, 1, 1] = 255

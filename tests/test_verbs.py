@@ -31,7 +31,7 @@ from improbable.generation import (
     sample_prior,
     surface,
 )
-from improbable.latent import algebra
+from improbable.latent import paths
 from improbable.latent.gaussians import log_density
 from improbable.priors import AggregatedPosterior
 from improbable.randomness import draw_noise, seed_sequence
@@ -72,15 +72,15 @@ def test_verbs_speak_of_the_latent_space_of_the_lead_member(detector, member):
     mean = model.vae.decode(every).mean[member].detach().numpy()
     assert_frame_equal(led.decode(z), model.codec.inverse_transform(mean).to_native())
     ends, at = means(led, TABLE[:2]), surface(model.vae, member)
-    path = algebra.interpolate(*ends, 5, "geodesic", at)
+    path = paths.interpolate(*ends, 5, "geodesic", at)
     assert_frame_equal(led.interpolate(*ends, 5, path="geodesic"), led.decode(path))
-    assert np.abs(path - algebra.interpolate(*ends, 5)).max() > 1e-6
+    assert np.abs(path - paths.interpolate(*ends, 5)).max() > 1e-6
 
 
 def test_paths_are_the_ones_asked_for(detector):
     ends = means(detector, TABLE[:2])
     for path in ("linear", "slerp"):
-        z = algebra.interpolate(*ends, 5, path)
+        z = paths.interpolate(*ends, 5, path)
         assert_frame_equal(detector.interpolate(*ends, 5, path=path), detector.decode(z))
 
 
@@ -389,3 +389,17 @@ def test_prior_can_be_named(detector):
 def test_refusals(detector, call, error, message):
     with pytest.raises(error, match=message):
         call(detector)
+
+
+def test_steered_rows_keep_their_index(detector):
+    rows = TABLE[:3].set_axis([7, 5, 9])
+    ordered = TABLE.sort_values("age")
+    detector.add_direction("up", ordered[-60:], ordered[:60])
+    assert detector.steer(rows, "up").index.tolist() == [7, 5, 9]
+    with pytest.raises(DataError, match="2 amounts for 3 points"):
+        detector.steer(rows, "up", [1.0, 2.0])
+
+
+def test_groups_to_mix_come_in_a_list(detector):
+    with pytest.raises(DataError, match="Groups come in a list"):
+        detector.mix(TABLE[:2])

@@ -12,7 +12,7 @@ from improbable.calibration import p_values
 from improbable.data.columns import Binary, Categorical, Constant, Datetime
 from improbable.data.frames import frame_library, write_frame
 from improbable.data.parts import Bools, Floats
-from improbable.data.raw import RawColumn
+from improbable.data.raw import RawColumn, shown_time
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.generation import Mixture
@@ -52,6 +52,8 @@ class Explanation:
         Training rows of each column that have a name; 0 for numbers.
     library : str
         What `to_frame` gives unless told otherwise.
+    time_types : tuple of str
+        Types of the columns of time; empty for all others.
     """
 
     columns: tuple[str, ...]
@@ -65,6 +67,7 @@ class Explanation:
     seen: NDArray[np.int64]
     n_seen: tuple[int, ...]
     library: str = "pyarrow"
+    time_types: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.shares)
@@ -86,7 +89,9 @@ class Explanation:
         low, high = self.lower[row, column], self.upper[row, column]
         if np.isnan(low):
             return f"{name} = {_short(value)} (expected {_short(self.expected[row, column])})"
-        return f"{name} = {_short(value)} (expected {_short(low)} to {_short(high)})"
+        dtype = self.time_types[column] if self.time_types else ""
+        ends = (shown_time(end, dtype) if dtype else _short(end) for end in (low, high))
+        return f"{name} = {_short(value)} (expected {' to '.join(ends)})"
 
     def _names_seen(self, row: int, column: int) -> str:
         seen, total = int(self.seen[row, column]), self.n_seen[column]
@@ -237,7 +242,8 @@ def _summary(
     low, middle, high = _quantiles(codec, i, mixture, entries)
     expected = np.array(middle, dtype=object)
     if isinstance(kind, Datetime):
-        expected = np.array([_moment(v) for v in middle], dtype=object)
+        dtype = codec.modeled[i].dtype
+        expected = np.array([shown_time(v, dtype) for v in middle], dtype=object)
     return expected, low, high
 
 
@@ -297,15 +303,11 @@ def names_seen(
     return seen, tuple(totals)
 
 
-def _moment(seconds: float) -> str:
-    return str(np.datetime64(int(seconds), "s")) if np.isfinite(seconds) else "?"
-
-
 def _short(value: Any) -> str:
     if not isinstance(value, float | np.floating):
         return str(value)
     number = float(value)
-    return f"{number:,.0f}" if abs(number) >= 1000.0 else f"{number:.3g}"
+    return f"{number:,.0f}" if 1e3 <= abs(number) < 1e15 else f"{number:.3g}"
 
 
 def _texts(values: Values) -> Values:

@@ -132,7 +132,7 @@ def _config_to_json(params: dict[str, Any]) -> dict[str, Any]:
         config["random_state"] = None
     for name in ("hidden", "decoder_hidden"):
         config[name] = None if config[name] is None else [int(size) for size in config[name]]
-    return config
+    return {name: v.item() if isinstance(v, np.generic) else v for name, v in config.items()}
 
 
 def _config_from_json(config: dict[str, Any]) -> dict[str, Any]:

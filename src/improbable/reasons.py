@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from improbable.calibration import p_values
+from improbable.data.columns import Datetime
 from improbable.data.frames import Frame
 from improbable.data.images import ImageCodec
 from improbable.data.parts import Bools, Floats
@@ -103,6 +104,7 @@ def explain_columns(
     rank = np.argsort(np.argsort(-surprise, axis=1, kind="stable"), axis=1)
     expected = expected_cells(codec, rows.observed, rank < n_best, found.conditional)
     values = found_values(codec if isinstance(codec, TableCodec) else codec.point, source)
+    modeled = codec.modeled
     seen, n_seen = names_seen(codec, values)
     return Explanation(
         columns=codec.names,
@@ -116,6 +118,7 @@ def explain_columns(
         seen=seen,
         n_seen=n_seen,
         library=source.library,
+        time_types=tuple(c.dtype if isinstance(c.kind, Datetime) else "" for c in modeled),
     )
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class Detection:
 
 def check_level(name: str, level: float) -> None:
     """Refuse a false-alarm rate outside (0, 1)."""
-    if not isinstance(level, int | float) or not 0.0 < level < 1.0:
+    if not isinstance(level, Real) or not 0.0 < level < 1.0:
         raise ImprobableError(f"{name} must be a number between 0 and 1, got {level!r}.")
 
 
@@ -80,6 +81,20 @@ def warn_unsupported(alpha: float, n: int, *, tail: bool) -> None:
     warnings.warn(
         f"{n} held-out rows support p-values down to {calibration.smallest_p(n):.2g}, so nothing "
         f"can be flagged at alpha={alpha}. Fit on more rows, raise alpha, or pass tail=True.",
+        CalibrationWarning,
+        stacklevel=4,
+    )
+
+
+def warn_undiscovered(p: Floats, flagged: Bools, n: int, *, tail: bool) -> None:
+    """Say so when nothing is flagged though more rows than by chance are beyond those held out."""
+    least = calibration.smallest_p(n)
+    odd = int((p <= least).sum())
+    if tail or flagged.any() or odd <= max(1.0, 2.0 * least * len(p)):
+        return
+    warnings.warn(
+        f"Nothing is flagged at this fdr, though {odd} of {len(p)} rows are beyond all {n} "
+        "held-out rows, which cannot tell how far. Fit on more rows, or pass tail=True.",
         CalibrationWarning,
         stacklevel=4,
     )
@@ -100,6 +115,8 @@ def detect(
     p = model.p_values(score, tail=tail)
     q = calibration.q_values(p)
     flagged = p <= alpha if fdr is None else q <= fdr
+    if fdr is not None:
+        warn_undiscovered(p, flagged, len(model.held_out), tail=tail)
     reasons = top_reasons(model, source, rows, np.flatnonzero(flagged))
     return Detection(flagged, p, q, score, error, reasons, model.codec.remarks(rows, source))
 

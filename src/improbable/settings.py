@@ -101,10 +101,11 @@ def _codec(params: Mapping[str, Any]) -> Codec:
         return TableCodec(params["columns"], params["likelihood"])
     if isinstance(codec, type) or not hasattr(codec, "inverse_transform"):
         _refuse("codec", "a codec such as ImageCodec()", codec)
+    windows = isinstance(codec, WindowCodec) and params["columns"] is not None
     if params["columns"] is not None or params["likelihood"] != "auto":
         raise ImprobableError(
             "columns and likelihood are arguments for tables. Say it to the codec, as in "
-            "codec=ImageCodec(likelihood='normal')."
+            f"codec={type(codec).__name__}({'kinds' if windows else 'likelihood'}=...)."
         )
     found: Codec = codec
     return found

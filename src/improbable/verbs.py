@@ -9,7 +9,7 @@ from improbable import generation, randomness, results
 from improbable.calibration import Drift, drift
 from improbable.data.parts import Floats
 from improbable.errors import DataError, ImprobableError
-from improbable.latent import algebra
+from improbable.latent import algebra, paths
 from improbable.latent.algebra import Direction, LatentSummary
 from improbable.latent.clusters import Clusters, cluster
 from improbable.latent.gaussians import Posterior
@@ -232,27 +232,34 @@ class LatentVerbs:
         Parameters
         ----------
         a, b : one row each, or points z
-            The first and last rows returned are exactly their decoded encodings.
+            Rows in tables, as X[:1]; an array of one axis is a point. The first and last
+            rows returned are exactly their decoded encodings.
         n_samples : int
             Rows, both ends included.
         path : str
             "linear", "slerp" or "geodesic", which changes the decoded row least; see
-            `improbable.latent.algebra.interpolate`.
+            `improbable.latent.paths.interpolate`.
         """
         ends = self._place(a), self._place(b)
         model = self._fitted()
         surface = generation.surface(model.vae, model.lead)
-        return self.decode(algebra.interpolate(*ends, n_samples, path, surface))
+        return self.decode(paths.interpolate(*ends, n_samples, path, surface))
 
     def mix(self, groups: Sequence[Any], weights: Any = None) -> Any:
         """Row decoded from a weighted sum of rows or groups of rows.
 
         Parameters
         ----------
-        groups : sequence of tables, rows or points z
+        groups : list of tables, rows or points z
+            Rows in tables, as X[:1]; an array of one axis is a point.
         weights : array-like of shape (n_groups,), optional
             Any numbers, equal if absent: (0.5, 0.5) is half way, (1, -1, 1) an analogy.
         """
+        if not isinstance(groups, list | tuple):
+            raise DataError(
+                f"Groups come in a list, got {type(groups).__name__}. Pass [X[:1], X[1:2]] for "
+                "two rows."
+            )
         centers = [
             algebra.center(g) if isinstance(g, Posterior) else g for g in map(self._group, groups)
         ]
@@ -313,7 +320,10 @@ class LatentVerbs:
             )
         group = self._group(X)
         z = group.loc if isinstance(group, Posterior) else group
-        return self.decode(algebra.steer(z, self.directions[name], amount))
+        found = self.decode(algebra.steer(z, self.directions[name], amount))
+        labels = group.row_labels if isinstance(group, Posterior) else None
+        labeled = labels is not None and hasattr(found, "set_axis")
+        return found.set_axis(labels) if labeled else found
 
     def index(self, X: Any, ids: Any = None, columns: Any = None) -> LatentIndex:
         """Index of rows, to search for those nearest to any point z or row.

@@ -1,5 +1,6 @@
 """Images to encoded rows and back: the codec of images."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -204,7 +205,7 @@ class ImageCodec:
 
     def _scaled(self, images: Images) -> NDArray[np.float32]:
         """Levels as fitted, from 0 to 1, shape (n, event_size); NaN where missing."""
-        moved = np.moveaxis(images.values, -1, 1).reshape(images.n_rows, -1)
+        moved = np.moveaxis(images.values, -1, 1).reshape(images.n_rows, math.prod(self.shape))
         scaled = moved.astype(np.float32)
         scaled -= np.float32(self.low)
         scaled *= np.float32(1.0 / (self.high - self.low))

@@ -19,7 +19,7 @@ from improbable.data.texts import (
 
 Values = NDArray[Any]
 EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0  # seconds: years 1 to 9999
-NS_LIMIT = 9.2e9
+NS_LIMIT, DAY = 9.2e9, 86_400.0
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,24 @@ def arrow_times(column: RawColumn) -> pa.Array:
     micro = pa.timestamp("us")
     if column.dtype == "Date":
         return _arrow_ticks(seconds, micro, pa.date32())
-    zone = column.dtype.split("time_zone=")[-1].rstrip(")").strip("'\"")
-    aware = None if zone in ("None", column.dtype) else zone
-    target = pa.timestamp(_unit(column.dtype), aware)
-    return _arrow_ticks(seconds, pa.timestamp("us", aware), target)
+    zone = _zone(column.dtype)
+    target = pa.timestamp(_unit(column.dtype), zone)
+    return _arrow_ticks(seconds, pa.timestamp("us", zone), target)
+
+
+def shown_time(seconds: float, dtype: str) -> str:
+    """Moment to the second, in the time zone of a column of such a type; "?" if there is none."""
+    if not np.isfinite(seconds):
+        return "?"
+    inside = min(max(seconds, EARLIEST + DAY), LATEST - DAY)
+    stamp = pa.scalar(int(inside), pa.timestamp("s", _zone(dtype))).as_py()
+    text: str = stamp.isoformat()
+    return text[:10] if dtype == "Date" else text
+
+
+def _zone(dtype: str) -> str | None:
+    zone = dtype.split("time_zone=")[-1].rstrip(")").strip("'\"")
+    return None if zone in ("None", dtype) else zone
 
 
 def _unit(dtype: str) -> str:

@@ -15,7 +15,7 @@ from improbable.data.frames import Frame
 from improbable.data.inference import infer_kind, unread_measurements
 from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_to_json
 from improbable.data.parts import Bools, Cells
-from improbable.data.raw import RawColumn, Values, as_storage
+from improbable.data.raw import RawColumn, Values, as_storage, shown_time
 from improbable.errors import DataError, DataWarning, SchemaError
 
 NUMBER_LIKELIHOODS = ("normal", "normal_per_column", "normal_fixed", "student_t")
@@ -42,7 +42,7 @@ class Column:
         out = np.empty(len(index), dtype=object)
         out[:] = [None if v is None or v != v else v for v in values]
         if isinstance(self.kind, Datetime):
-            out[:] = [None if v is None else str(np.datetime64(int(v), "s")) for v in out]
+            out[:] = [None if v is None else shown_time(v, self.dtype) for v in out]
         out[unreadable] = some.values[unreadable]
         return out
 
@@ -283,4 +283,4 @@ def kinds_to_json(kinds: Mapping[str, Any] | None) -> list[list[Any]] | None:
 
 def kinds_from_json(record: list[list[Any]] | None) -> dict[str, ColumnKind] | None:
     """Kinds that override inference from plain values."""
-    return None if record is None else {str(name): kind_from_json(kind) for name, kind in record}
+    return None if record is None else {name: kind_from_json(kind) for name, kind in record}
