@@ -91,6 +91,16 @@ def test_names_of_single_precision_numbers_are_as_written():
     assert as_storage(column, "text", "Float64")[0].tolist() == ["0.1", "2.5", None, "1e-05"]
 
 
+def test_whole_numbers_beyond_floats_stay_exact():
+    large = pd.DataFrame({"id": [2**60 + 1, 2**60 + 2, 2**60 + 3], "n": [1, 2, 3]})
+    assert_frame_equal(back(large), large)
+    column = read_frame(large).columns["id"]
+    assert column.values.tolist() == [str(2**60 + i) for i in (1, 2, 3)]
+    assert as_storage(column, "text", "Int64")[0].tolist() == column.values.tolist()
+    some = pl.DataFrame({"id": [2**63 + 5, None]}, schema={"id": pl.UInt64})
+    assert_polars_equal(back(some), some)
+
+
 def test_polars_round_trip_keeps_values_types_and_order():
     assert_polars_equal(back(POLARS), POLARS)
     assert_polars_equal(back(POLARS.lazy()), POLARS)

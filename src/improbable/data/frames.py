@@ -127,8 +127,11 @@ def _read_narwhals(frame: nw.DataFrame[Any]) -> Frame:
 def _read_series(series: nw.Series[Any]) -> RawColumn:
     dtype = series.dtype
     if dtype.is_numeric():
-        name = "Float64" if dtype == nw.Decimal else str(dtype)
-        return RawColumn(_numbers(series), "number", name)
+        name, numbers = "Float64" if dtype == nw.Decimal else str(dtype), _numbers(series)
+        if dtype.is_integer() and np.nanmax(np.abs(numbers), initial=0.0) >= 2.0**53:
+            cells = series.to_arrow().cast(pa.string()).to_pylist()
+            return RawColumn(_as_text(cells), "text", name)
+        return RawColumn(numbers, "number", name)
     if dtype in (nw.Datetime, nw.Date):
         zone = getattr(dtype, "time_zone", None)
         return RawColumn(_seconds(series, pa.timestamp("us", zone)), "time", str(dtype))

@@ -1,5 +1,6 @@
 """A column in plain form, and the way back to Arrow."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,17 +83,24 @@ def arrow_column(column: RawColumn) -> pa.Array:
         return pa.array(_texts(column), pa.string())
     if column.dtype.startswith("Date"):
         return arrow_times(column)
+    if "Int" in column.dtype and column.storage == "text":
+        with suppress(pa.ArrowInvalid):  # numbers too large for a float
+            return pa.array(column.values, pa.string()).cast(_whole_type(column.dtype))
     numbers = as_number(column)
     missing = np.isnan(numbers)
     if column.dtype.startswith("Duration"):
         return _arrow_ticks(numbers, pa.duration("us"), pa.duration(_unit(column.dtype)))
     if "Int" in column.dtype:
-        target = getattr(pa, column.dtype.lower(), pa.int64)()
+        target = _whole_type(column.dtype)
         low, high = _float_range(target)
         whole = np.clip(np.round(np.where(missing, 0.0, numbers)), low, high)
         return pa.array(whole, mask=missing).cast(target, safe=False)
     target = pa.float32() if column.dtype == "Float32" else pa.float64()
     return pa.array(numbers, mask=missing).cast(target)
+
+
+def _whole_type(dtype: str) -> pa.DataType:
+    return getattr(pa, dtype.lower(), pa.int64)()
 
 
 def _float_range(target: pa.DataType) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from improbable.data.parts import Bools, Floats
 
 Texts = NDArray[np.object_]
-NULL_WORDS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
+NULL_WORDS = tuple(",NA,N/A,n/a,#N/A,#NA,<NA>,NaN,nan,-NaN,-nan,null,NULL,None,?".split(","))
 TRUE_WORDS = frozenset({"true", "t", "1", "1.0", "yes"})
 FALSE_WORDS = frozenset({"false", "f", "0", "0.0", "no"})
 
@@ -71,7 +71,7 @@ def _plain_word(word: str, dtype: str) -> str | None:
         return "True" if lower in TRUE_WORDS else "False" if lower in FALSE_WORDS else word
     if "Int" in dtype or "Float" in dtype:
         number = parse_number(word)
-        return word if number is None else _number_word(number)
+        return word if number is None or abs(number) >= 2**53 else _number_word(number)
     if dtype.startswith("Date"):
         moment = parse_time(word)
         return word if moment is None else None if np.isnan(moment) else _moment_word(moment)
