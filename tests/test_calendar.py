@@ -87,6 +87,7 @@ def test_kinds_of_other_columns_are_kept():
     assert kinds == ["Positive", "Cyclic"]
 
 
+@pytest.mark.filterwarnings("ignore:.*share their time:improbable.errors.DataWarning")
 @pytest.mark.parametrize(
     ("arguments", "column", "words"),
     [

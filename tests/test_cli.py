@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -963,3 +964,74 @@ def test_tables_are_aligned_and_harmless():
 def test_numbers_are_short():
     shown = [console.number(v) for v in (None, float("nan"), 0.012345678, 1234567.0)]
     assert shown == ["", "", "0.01235", "1,234,567"]
+
+
+# What a file of text means
+
+
+def test_clock_times_mean_the_same_at_fit_and_at_score(tmp_path):
+    rng = np.random.default_rng(0)
+    at = [f"{hour:02d}:30" for hour in rng.integers(8, 12, 200)]
+    frame = pd.DataFrame({"at": at, "x": rng.normal(size=200)})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    run("fit", tmp_path / "a.csv", "-o", tmp_path / "m.safetensors", *SMALL)
+    run("score", tmp_path / "a.csv", "-m", tmp_path / "m.safetensors", "-o", tmp_path / "s.csv")
+    assert all(row["warnings"] == "" for row in cells(tmp_path / "s.csv"))
+
+
+@pytest.mark.parametrize("cell", ["0x{:04X}", "2024-01-01T00:00:00.{:09}"])
+def test_a_file_that_fits_can_be_scored(tmp_path, cell):
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(0, 200, 200)
+    odd = [cell.format(number) for number in numbers]
+    pd.DataFrame({"odd": odd, "x": rng.normal(size=200)}).to_csv(tmp_path / "a.csv", index=False)
+    run("fit", tmp_path / "a.csv", "-o", tmp_path / "m.safetensors", *SMALL)
+    run("score", tmp_path / "a.csv", "-m", tmp_path / "m.safetensors", "-o", tmp_path / "s.csv")
+    assert len(cells(tmp_path / "s.csv")) == 200
+
+
+def test_digits_of_text_survive_other_formats(tmp_path):
+    rng = np.random.default_rng(0)
+    zips = [f"{number:05d}" for number in rng.integers(1000, 9999, 120)]
+    long = [f"94608216247{number:09d}" for number in rng.integers(0, 10**9, 120)]
+    frame = pd.DataFrame({"zip": zips, "long": long, "x": rng.normal(size=120).round(3)})
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    run("fit", tmp_path / "a.csv", "-o", tmp_path / "m.safetensors", *SMALL)
+    run("score", tmp_path / "a.csv", "-m", tmp_path / "m.safetensors", "-o", tmp_path / "s.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "s.jsonl").read_text().splitlines()]
+    assert [str(line["zip"]) for line in lines] == zips
+    assert [str(line["long"]) for line in lines] == long
+    assert [line["x"] for line in lines] == frame["x"].tolist()
+
+
+def test_labels_that_stand_for_nothing_are_no_anomalies(new, model, tmp_path):
+    frame = pd.read_csv(new, dtype=str, keep_default_na=False)
+    frame.loc[20:39, "label"] = "NA"
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    record = json.loads(
+        run("evaluate", tmp_path / "a.csv", "-m", model, "--label", "label", "--json")[0]
+    )
+    assert (record["rows"], record["anomalies"], record["unlabeled"]) == (40, 8, 20)
+
+
+def test_a_model_is_not_written_over_what_it_learns_from(normal):
+    before = normal.read_bytes()
+    assert "is what to learn from" in fails("fit", normal, "-o", normal)
+    assert normal.read_bytes() == before
+
+
+def test_a_terminated_command_leaves_nothing(new, model, tmp_path):
+    many, made = tmp_path / "many.csv", tmp_path / "made"
+    head, *lines = new.read_text().splitlines(keepends=True)
+    many.write_text(head + "".join(lines) * 2000)
+    made.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "improbable.cli", "reconstruct", str(many), "-m", str(model),
+         "-o", str(made / "s.csv"), "--batch-rows", "20"],
+    )  # fmt: skip
+    until = time.monotonic() + 60.0
+    while not list(made.iterdir()) and time.monotonic() < until and process.poll() is None:
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(60) == 143
+    assert list(made.iterdir()) == []

@@ -173,3 +173,20 @@ def test_a_table_without_the_time_is_refused(files):
     assert "No column is called 'when'" in told.output
     told = run("score", files / "i.npy", "-m", files / "m.safetensors", code=2)
     assert "looks like images" in told.output
+
+
+def test_impute_leaves_everything_else_as_it_was(tmp_path):
+    frame = rows(200).drop(columns="label").astype({"load": str})
+    frame = frame.assign(host="012", code=[f"{i:04}" for i in range(200)], note="n")
+    frame["when"] = frame["when"].dt.strftime("%Y-%m-%d %H:%M")
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    model, filled = tmp_path / "m.safetensors", tmp_path / "filled.csv"
+    run("fit", tmp_path / "a.csv", "-o", model, "--window", "8", "--entity", "host",
+        "--drop", "note,code", *FAST)  # fmt: skip
+    frame.loc[50, "load"] = ""
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    run("impute", tmp_path / "a.csv", "-m", model, "-o", filled)
+    found = pd.read_csv(filled, dtype=str, keep_default_na=False)
+    assert float(found.loc[50, "load"]) != 0.0
+    found.loc[50, "load"] = ""
+    pd.testing.assert_frame_equal(found, frame, check_dtype=False)

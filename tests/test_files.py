@@ -201,10 +201,21 @@ def test_csv_quotes_every_line_end(cell, tmp_path):
     assert read_table(tmp_path / "a.csv")["cell"].to_pylist() == [cell, "z"]
 
 
-def test_csv_joins_lists(tmp_path):
-    table = pa.table({"reasons": [["a", "b, c"], [], None], "flag": [True, False, None]})
+def test_csv_holds_lists_as_json(tmp_path):
+    table = pa.table({"events": [["a", None, "b, ü"], [], None], "flag": [True, False, None]})
     write(tmp_path / "a.csv", table)
-    assert (tmp_path / "a.csv").read_text() == 'reasons,flag\n"a; b, c",true\n,false\n,\n'
+    with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    assert [json.loads(row[0]) if row[0] else None for row in rows[1:]] == table[
+        "events"
+    ].to_pylist()
+    assert [row[1] for row in rows[1:]] == ["true", "false", ""]
+
+
+def test_clock_times_in_csv_stay_as_they_are(tmp_path):
+    (tmp_path / "a.csv").write_text("at,n\n11:30,1\n08:05,2\n")
+    table = read_table(tmp_path / "a.csv")
+    assert table.to_pydict() == {"at": ["11:30", "08:05"], "n": [1, 2]}
 
 
 def test_jsonl_is_strict_json(tmp_path):

@@ -321,7 +321,7 @@ def test_write_to_any_library(library):
 
 
 def test_text_to_numbers_marks_unreadable_cells_only():
-    column = RawColumn(text("1", " 2.5 ", "", "  ", None, "n/a", "True", "1e3"), "text", "String")
+    column = RawColumn(text("1", " 2.5 ", "", "  ", None, "none", "True", "1e3"), "text", "String")
     values, unreadable = as_storage(column, "number", "Float64")
     np.testing.assert_array_equal(values, [1, 2.5, np.nan, np.nan, np.nan, np.nan, 1, 1000])
     assert np.flatnonzero(unreadable).tolist() == [5]

@@ -699,3 +699,9 @@ def test_windows_far_apart_are_said_to_be_so(machines: VAEDetector):
     late = frame.assign(when=frame["when"].astype("datetime64[ms]").astype("int64"))
     with pytest.warns(DataWarning, match="farther apart"):
         machines.score_samples(late)
+
+
+def test_windows_longer_than_every_series_are_refused():
+    with pytest.raises(DataError, match="of 51 rows is longer than the longest .* of 50"):
+        WindowCodec(length=51, entity="machine").fit(frame_of(50))
+    WindowCodec(length=50, entity="machine").fit(frame_of(50))

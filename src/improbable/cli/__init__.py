@@ -3,6 +3,7 @@
 Nothing heavy is imported before a command runs, so that help comes at once.
 """
 
+import signal
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -146,5 +147,10 @@ def root(
 
 
 def main() -> None:
-    """Entry point of the command `improbable`."""
+    """Entry point of the command `improbable`; ended by SIGTERM it leaves nothing half-written."""
+    signal.signal(signal.SIGTERM, _ended)
     app()
+
+
+def _ended(number: int, _: Any) -> None:
+    raise SystemExit(128 + number)

@@ -23,6 +23,12 @@ def check_destination(path: str) -> None:
         raise DataError(f"{folder} is no folder that can be written to. Choose another path.")
 
 
+def check_apart(path: str, input: str) -> None:
+    """Refuse to write a model over what it learns from."""
+    if os.path.exists(path) and os.path.exists(input) and os.path.samefile(path, input):
+        raise DataError(f"{path} is what to learn from. Name another file for the model.")
+
+
 def check_output(path: str, format: str | None) -> None:
     """Refuse a path that rows cannot be written to, or of no known format."""
     try:

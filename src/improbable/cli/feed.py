@@ -19,8 +19,8 @@ from improbable.data.texts import NULL_WORDS
 from improbable.judging import decoded_row, extended, observable, unobserved
 
 TEXT_FORMATS = ("csv", "tsv")
-_NUMBERS = (pa.float64(),)
-_TIMES = (pa.timestamp("us"), pa.timestamp("us", "UTC"))
+_NUMBERS = (pa.float64(), pa.int64())  # these take 0x1F too
+_TIMES = tuple(pa.timestamp(unit, zone) for unit in ("us", "ns") for zone in (None, "UTC"))
 
 
 class TableFeed:

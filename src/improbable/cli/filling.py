@@ -19,7 +19,9 @@ from improbable.data.columns import Identifier
 from improbable.data.files import format_of, open_writer, spill
 from improbable.data.frames import Frame
 from improbable.data.raw import RawColumn
+from improbable.data.series import Series
 from improbable.data.table import TableCodec
+from improbable.data.windows import WindowCodec
 from improbable.detector import VAEDetector
 from improbable.errors import DataError
 from improbable.judging import is_missing
@@ -37,7 +39,7 @@ def reconstruct_file(
 
 def impute_file(model: Model, feed: Feed, output: str, *, format: str | None, moved: Moved) -> int:
     """Write items with what is missing filled in; how many there were."""
-    if not isinstance(model.codec, TableCodec):
+    if not isinstance(model.codec, TableCodec | WindowCodec):
         return _write_all(model, feed, output, results.impute, format=format, moved=moved)
     blank = pa.RecordBatch.from_pylist([], schema=feed.schema)
     schema = imputed(model, blank, feed.blank, text=feed.text).schema
@@ -125,17 +127,20 @@ def _check_held(held: dict[str, str], codec: Codec) -> None:
             raise DataError(f"{said} is no {column.kind.storage}. Give one, as the column holds.")
 
 
-def imputed(model: Model, batch: pa.RecordBatch, frame: Frame, *, text: bool) -> pa.RecordBatch:
+def imputed(
+    model: Model, batch: pa.RecordBatch, source: Frame | Series, *, text: bool
+) -> pa.RecordBatch:
     """Batch whose missing cells in modeled columns are filled; all else is as it was.
 
     Parameters
     ----------
-    frame : Frame
-        Of the batch, with the row more that a feed adds.
+    source : Frame or Series
+        Of the batch; a frame with the row more that a feed adds.
     text : bool
         Whether the columns stay text.
     """
-    found = _rows(results.impute(model, frame), batch.num_rows)
+    found = _rows(results.impute(model, source), batch.num_rows)
+    frame = source if isinstance(source, Frame) else source.rows
     for name, column in columns_of(batch.schema.names, tabular(model.codec)).items():
         if isinstance(column.kind, Identifier):
             continue

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from improbable.data.parts import Bools
-from improbable.data.texts import Texts, plain_words
+from improbable.data.texts import NULL_WORDS, Texts, plain_words
 from improbable.errors import DataError, SchemaError
 
 NORMAL_WORDS = frozenset({"0", "false", "normal", "inlier", "benign", "negative", "no"})
@@ -75,13 +75,19 @@ class Labels:
 
     def read(self, column: Any) -> tuple[Bools, Bools]:
         """Which rows are normal, and which have a label at all."""
-        labels = _spelled(column.cast(pa.string()).to_pylist())
+        labels = self._given(_spelled(column.cast(pa.string()).to_pylist()))
         known = np.array([label is not None for label in labels], dtype=bool)
         distinct = set(labels[known])
         self._seen.update(dict.fromkeys(sorted(distinct)))
         chosen = {label for label in distinct if self._is_normal(label)}
         self._found = self._found or bool(chosen)
         return np.array([label in chosen for label in labels], dtype=bool), known
+
+    def _given(self, labels: Texts) -> Texts:
+        """Labels, None for the words that stand for nothing in a file of text."""
+        nothing = set(NULL_WORDS) - {self._normal}
+        labels[:] = [None if label in nothing else label for label in labels]
+        return labels
 
     def check_found(self) -> None:
         """Refuse labels none of which is the normal one."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from improbable.calibration import smallest_p
 from improbable.cli.console import aligned, counted, number
-from improbable.cli.destinations import check_destination
+from improbable.cli.destinations import check_apart, check_destination
 from improbable.cli.inputs import InputFile
 from improbable.cli.training_data import Choice, read_more, read_training
 from improbable.data.codec import Codec
@@ -28,6 +28,7 @@ def fit_file(
     from improbable.persistence import save
 
     check_destination(output)
+    check_apart(output, input.path)
     data, params, n_rows = read_training(input, choice, params)
     started = time.perf_counter()
     detector = VAEDetector(**params).fit(data)
@@ -42,6 +43,7 @@ def refit_file(
     from improbable.persistence import load, save
 
     check_destination(output)
+    check_apart(output, input.path)
     detector = load(model)
     data, n_rows = read_more(input, choice, detector.model_.codec, int(params["random_state"]))
     started = time.perf_counter()

@@ -3,12 +3,15 @@
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from improbable.cli.feed import cast_first, columns_of
 from improbable.data.codec import Codec
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.errors import DataError
+
+LEADING_ZERO, LONG = r"^\s*[+-]?0\d", r"\d[\d.]{16}"
 
 
 class Retyping:
@@ -60,7 +63,13 @@ def _types(dtype: str) -> list[pa.DataType]:
 
 
 def _fits(text: Any, kind: pa.DataType) -> bool:
-    return bool(cast_first(text, [kind]).type == kind)
+    """Whether cells can be cast and lose no digit: no zero in front, and no seventeenth one."""
+    if cast_first(text, [kind]).type != kind:
+        return False
+    if kind == pa.bool_():
+        return True
+    lost = LEADING_ZERO if pa.types.is_integer(kind) else f"{LEADING_ZERO}|{LONG}"
+    return not pc.any(pc.match_substring_regex(text, lost)).as_py()
 
 
 def tabular(codec: Codec) -> TableCodec:

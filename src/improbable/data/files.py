@@ -6,7 +6,6 @@ Memory does not grow with the length of a file, except for CSV with inferred typ
 import csv
 import gzip
 import json
-import math
 import os
 import re
 import secrets
@@ -18,13 +17,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from improbable.data.lines import write_csv, write_header, write_json
 from improbable.data.parquet import parquet_appender
 from improbable.data.texts import NULL_WORDS
 from improbable.errors import DataError
@@ -174,18 +173,24 @@ def _csv_contents(stream: Any, delimiter: str, *, text: bool) -> _Contents:
     header = (line.decode("utf-8-sig") for line in iter(stream.readline, b""))
     names = next(filter(None, csv.reader(header, delimiter=delimiter)), [])
     strings = pa.schema([(name, pa.string()) for name in names])
-    types, nulls = (strings, [""]) if text else (None, list(NULL_WORDS))
-    # Not the stream itself: pyarrow reads ahead, and hangs if Python exits meanwhile.
-    rest = pa.OSFile(stream.name)
-    rest.seek(stream.tell())
-    try:
-        rows = (pa.csv.open_csv if text else pa.csv.read_csv)(
+    start, nulls = stream.tell(), [""] if text else list(NULL_WORDS)
+
+    def read(types: Any) -> Any:
+        # Not the stream itself: pyarrow reads ahead, and hangs if Python exits meanwhile.
+        rest = pa.OSFile(stream.name)
+        rest.seek(start)
+        return (pa.csv.open_csv if text else pa.csv.read_csv)(
             rest,
             # One thread: only then do errors carry the number of the row.
             pa.csv.ReadOptions(column_names=names, block_size=_BLOCK, use_threads=False),
             pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             pa.csv.ConvertOptions(column_types=types, null_values=nulls, strings_can_be_null=True),
         )
+
+    try:
+        rows = read(strings if text else None)
+        if clocks := [(f.name, pa.string()) for f in rows.schema if pa.types.is_time(f.type)]:
+            rows = read(pa.schema(clocks))  # names as they are: 11:30 is not 11:30:00
     except pa.ArrowInvalid as error:
         if "Empty CSV" in str(error):
             return strings, []
@@ -285,10 +290,10 @@ def _encoder(name: str, format: str, schema: pa.Schema, stack: ExitStack) -> _Ap
     if name.lower().endswith(".gz"):
         sink = stack.enter_context(gzip.GzipFile("", "wb", fileobj=sink, mtime=0))
     if format == "jsonl":
-        return lambda batch: _write_json(sink, batch)
+        return lambda batch: write_json(sink, batch)
     delimiter = _DELIMITERS[format]
-    _write_csv(sink, [[column] for column in schema.names], delimiter)
-    return lambda batch: _write_csv(sink, [_values(c, _cell) for c in batch.columns], delimiter)
+    write_header(sink, schema.names, delimiter)
+    return lambda batch: write_csv(sink, batch, delimiter)
 
 
 @contextmanager
@@ -322,48 +327,6 @@ def _replacing(name: str) -> Iterator[IO[bytes]]:
         with suppress(FileNotFoundError):
             os.unlink(hidden)
         raise
-
-
-def _write_csv(sink: IO[bytes], columns: list[list[Any]], delimiter: str) -> None:
-    lines: list[str] = []
-    writer = csv.writer(SimpleNamespace(write=lines.append), delimiter=delimiter)
-    # Its line end is \r\n, and so it quotes the cells that hold either of these.
-    writer.writerows(zip(*columns, strict=True))
-    sink.write("".join(line[:-2] + "\n" for line in lines).encode())
-
-
-def _write_json(sink: IO[bytes], batch: pa.RecordBatch) -> None:
-    columns = [_values(column, _plain) for column in batch.columns]
-    for row in zip(*columns, strict=True):
-        line = json.dumps(dict(zip(batch.schema.names, row, strict=True)), ensure_ascii=False)
-        sink.write(line.encode() + b"\n")
-
-
-def _values(column: pa.Array, convert: Callable[[Any], Any]) -> list[Any]:
-    """Python values, converted; times come as strings of ISO 8601."""
-    if pa.types.is_temporal(column.type) or pa.types.is_decimal(column.type):
-        return [v and v.replace(" ", "T") for v in column.cast(pa.string()).to_pylist()]
-    if pa.types.is_floating(column.type) and column.type != pa.float64():
-        column = column.cast(pa.string()).cast(pa.float64())  # 0.1, not 0.10000000149
-    return [convert(value) for value in column.to_pylist()]
-
-
-def _cell(value: Any) -> Any:
-    """Value as a cell of CSV."""
-    if isinstance(value, list):
-        return "; ".join(str(_cell(item)) for item in value if item is not None)
-    return json.dumps(_plain(value)) if isinstance(value, bool | dict) else value
-
-
-def _plain(value: Any) -> Any:
-    """Value in the terms of JSON."""
-    if isinstance(value, dict):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, str | int) else str(value)
 
 
 @dataclass(frozen=True)

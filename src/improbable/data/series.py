@@ -340,8 +340,23 @@ def seconds_of(name: str, raw: RawColumn) -> Floats:
     return times
 
 
-def warn_of_shared_times(timeline: Timeline) -> None:
-    """Say so when many rows to learn from do not count, since others have their time."""
+def check_timeline(timeline: Timeline, length: int) -> None:
+    """Refuse windows longer than every series; say so when many rows have the time of others.
+
+    Raises
+    ------
+    DataError
+
+    Warns
+    -----
+    DataWarning
+    """
+    longest = int((timeline.end - timeline.start).max()) + 1
+    if length > longest:
+        raise DataError(
+            f"A window of {length} rows is longer than the longest series without a long gap, of "
+            f"{longest}. Pass a smaller length."
+        )
     n_shared, n_rows = int(timeline.repeated.sum()), len(timeline.repeated)
     if n_shared > MOST_SHARED * n_rows:
         warnings.warn(

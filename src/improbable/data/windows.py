@@ -21,12 +21,12 @@ from improbable.data.series import (
     Layout,
     Series,
     WindowRows,
+    check_timeline,
     placed,
     read_points,
     seconds_of,
     time_column,
     timed,
-    warn_of_shared_times,
 )
 from improbable.data.table import TableCodec
 from improbable.data.timeline import Index, Timeline, lay_out
@@ -109,10 +109,10 @@ class WindowCodec:
             )
         opened = replace(self, time=self._time_column(frame))
         timeline = opened._timeline(frame)
-        warn_of_shared_times(timeline)
         length = self.length
         if isinstance(length, str):
             length = usual_length(opened._own(frame), timeline)
+        check_timeline(timeline, length)
         check_calendar(self.calendar, opened.time)
         return Series(frame, timeline, length, np.arange(frame.n_rows))
 

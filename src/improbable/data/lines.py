@@ -1,0 +1,63 @@
+"""Rows of a table as lines of CSV and of JSON."""
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import IO, Any
+
+import pyarrow as pa
+
+
+def write_header(sink: IO[bytes], names: list[str], delimiter: str) -> None:
+    """Append the line of names."""
+    _write([names], sink, delimiter)
+
+
+def write_csv(sink: IO[bytes], batch: pa.RecordBatch, delimiter: str) -> None:
+    """Append a line for each row."""
+    columns = [_values(column, _cell) for column in batch.columns]
+    _write(list(zip(*columns, strict=True)), sink, delimiter)
+
+
+def write_json(sink: IO[bytes], batch: pa.RecordBatch) -> None:
+    """Append an object for each row, each in a line of its own."""
+    columns = [_values(column, _plain) for column in batch.columns]
+    for row in zip(*columns, strict=True):
+        line = json.dumps(dict(zip(batch.schema.names, row, strict=True)), ensure_ascii=False)
+        sink.write(line.encode() + b"\n")
+
+
+def _write(rows: list[Any], sink: IO[bytes], delimiter: str) -> None:
+    lines: list[str] = []
+    writer = csv.writer(SimpleNamespace(write=lines.append), delimiter=delimiter)
+    # Its line end is \r\n, and so it quotes the cells that hold either of these.
+    writer.writerows(rows)
+    sink.write("".join(line[:-2] + "\n" for line in lines).encode())
+
+
+def _values(column: pa.Array, convert: Callable[[Any], Any]) -> list[Any]:
+    """Python values, converted; times come as strings of ISO 8601."""
+    if pa.types.is_temporal(column.type) or pa.types.is_decimal(column.type):
+        return [v and v.replace(" ", "T") for v in column.cast(pa.string()).to_pylist()]
+    if pa.types.is_floating(column.type) and column.type != pa.float64():
+        column = column.cast(pa.string()).cast(pa.float64())  # 0.1, not 0.10000000149
+    return [convert(value) for value in column.to_pylist()]
+
+
+def _cell(value: Any) -> Any:
+    """Value as a cell of CSV: lists and objects in JSON, as they are read again."""
+    nested = isinstance(value, bool | dict | list)
+    return json.dumps(_plain(value), ensure_ascii=False) if nested else value
+
+
+def _plain(value: Any) -> Any:
+    """Value in the terms of JSON."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, str | int) else str(value)
