@@ -78,6 +78,14 @@ def test_pandas_index_is_kept_and_taken():
     assert_frame_equal(some, labeled.iloc[[2, 0]])
 
 
+def test_numbers_among_texts_are_written_as_those_alone():
+    cells = [1.0, np.float32(0.1), 2, "A", None, np.inf, True]
+    column = read_frame(pd.DataFrame({"a": pd.Series(cells, dtype=object)})).columns["a"]
+    assert column.values.tolist() == ["1", "0.1", "2", "A", None, "inf", "True"]
+    alone = read_frame(pd.DataFrame({"a": [1.0, 2.0]})).columns["a"]
+    assert as_storage(alone, "text", "String")[0].tolist() == ["1", "2"]
+
+
 def test_hidden_cells_of_masked_arrays_are_missing():
     hidden = np.ma.masked_array([[0.0, 999.0], [1.0, 2.0]], mask=[[False, True], [False, False]])
     columns = read_frame(hidden).columns

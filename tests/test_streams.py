@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import torch
 from cases import FLOOR, LIKELIHOOD_CASES, LINK
@@ -611,6 +612,13 @@ def test_rows_of_a_data_frame_keep_their_names(pair):
     assert_allclose(found, expected, atol=SAME)
     indexed = frame.set_index("when")
     assert_allclose(scores_of(pair.stream(), [indexed]), expected, atol=SAME)
+
+
+def test_columns_of_one_series_are_points(single):
+    values = wave(40, 3)
+    expected = scores_of(single.stream(), [values])
+    for column in (pd.Series(values, index=np.arange(100, 140)), pl.Series("load", values)):
+        assert_allclose(scores_of(single.stream(), [column]), expected, atol=SAME)
 
 
 def test_series_half_a_step_apart_lose_nothing(pair):

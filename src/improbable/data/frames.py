@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_array
 
 from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn, Values, arrow_column, as_number
+from improbable.data.texts import number_word
 from improbable.errors import DataError
 
 WORDS = {str, type(None)}
@@ -190,8 +191,14 @@ def _is_missing(value: Any) -> bool:
 def _as_text(values: Iterable[Any]) -> Values:
     cells = list(values)
     out = np.empty(len(cells), dtype=object)
-    out[:] = [v if type(v) is str else None if _is_missing(v) else str(v) for v in cells]
+    out[:] = [v if type(v) is str else None if _is_missing(v) else _word(v) for v in cells]
     return out
+
+
+def _word(value: Any) -> str | None:
+    """A cell as text; numbers as in columns of numbers alone, whatever stands beside them."""
+    inexact = isinstance(value, float | np.floating)
+    return number_word(float(str(value))) if inexact else str(value)
 
 
 def _read_array(data: Any) -> Frame:

@@ -1,5 +1,7 @@
 """Which kind a column is, from its values."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from improbable.data.columns import (
@@ -16,7 +18,7 @@ from improbable.data.columns import (
 from improbable.data.numeric import is_heavy_tailed
 from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn, Values
-from improbable.data.texts import parse_numbers, parse_time
+from improbable.data.texts import parse_number, parse_numbers, parse_time
 
 IDENTIFIER_SHARE = 0.9
 IDENTIFIER_ROWS = 20
@@ -95,25 +97,33 @@ def _infer_text(values: Values, *, named: bool) -> ColumnKind:
     moments = {parse_time(v) for v in present[:PROBE]}
     if None not in moments and moments != {np.nan}:
         return Datetime()
-    numbers, unreadable = parse_numbers(np.array(sorted(distinct), dtype=object))
-    if not unreadable.any() and _measured(numbers):
-        return _infer_number(parse_numbers(values)[0], named=named, whole_type=False)
+    if _mostly_numbers(present):
+        numbers, unreadable = parse_numbers(values)
+        if not unreadable.any() and _measured(numbers):
+            return _infer_number(numbers, named=named, whole_type=False)
     near_unique = len(distinct) >= IDENTIFIER_SHARE * len(present)
     if named and near_unique and len(present) >= IDENTIFIER_ROWS:
         return Identifier()
     return Categorical()
 
 
+def _mostly_numbers(present: Sequence[str]) -> bool:
+    """Whether nearly all of some texts are numbers."""
+    return sum(parse_number(v) is None for v in present[:PROBE]) <= MOST_UNREAD * PROBE
+
+
 def _measured(numbers: Floats) -> bool:
     """Whether numbers that came as text are measurements: no codes, some of them fractions."""
-    finite = numbers[np.isfinite(numbers)]
-    return len(finite) > MOST_CODES and bool((finite != np.round(finite)).any())
+    distinct = np.unique(numbers[np.isfinite(numbers)])
+    return len(distinct) > MOST_CODES and bool((distinct != np.round(distinct)).any())
 
 
 def unread_measurements(values: Values) -> list[str]:
     """Texts that keep an identifier from being a measurement; none if it is no such thing."""
-    present = np.array([v for v in values if v is not None], dtype=object)
-    numbers, unreadable = parse_numbers(present)
-    if not _measured(numbers[~unreadable]) or unreadable.mean() > MOST_UNREAD:
+    present = [v for v in values if v is not None]
+    if not _mostly_numbers(present):
         return []
-    return [str(word) for word in dict.fromkeys(present[unreadable])]
+    numbers, unreadable = parse_numbers(values)
+    if not _measured(numbers) or unreadable.sum() > MOST_UNREAD * len(present):
+        return []
+    return [str(word) for word in dict.fromkeys(values[unreadable])]

@@ -16,7 +16,7 @@ def number_text(values: Floats) -> Texts:
     """Numbers as text, whole ones without a decimal point; None where NaN."""
     distinct, inverse = np.unique(values, return_inverse=True)
     names = np.empty(len(distinct), dtype=object)
-    names[:] = [_number_word(float(value)) for value in distinct]
+    names[:] = [number_word(float(value)) for value in distinct]
     return names[inverse]
 
 
@@ -35,7 +35,8 @@ def time_text(values: Floats) -> Texts:
     return names[inverse]
 
 
-def _number_word(value: float) -> str | None:
+def number_word(value: float) -> str | None:
+    """A number as text, a whole one without a decimal point; None if NaN."""
     if np.isnan(value):
         return None
     return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
@@ -71,7 +72,7 @@ def _plain_word(word: str, dtype: str) -> str | None:
         return "True" if lower in TRUE_WORDS else "False" if lower in FALSE_WORDS else word
     if "Int" in dtype or "Float" in dtype:
         number = parse_number(word)
-        return word if number is None or abs(number) >= 2**53 else _number_word(number)
+        return word if number is None or abs(number) >= 2**53 else number_word(number)
     if dtype.startswith("Date"):
         moment = parse_time(word)
         return word if moment is None else None if np.isnan(moment) else _moment_word(moment)

@@ -165,8 +165,8 @@ class Reader:
         if isinstance(data, list | tuple) and data and isinstance(data[0], dict):
             return self._of_dicts(list(data))
         if hasattr(data, "to_frame") and getattr(data, "ndim", 1) == 1:
-            named = any(column.name in data.keys() for column in self._asked)
-            if named:
+            labels = getattr(data, "index", ())  # of a row of a pandas data frame: its columns
+            if any(column.name in labels for column in self._asked):
                 return self._of_dicts([data.to_dict()])
             data = data.to_numpy()
         if isinstance(data, np.ndarray | list | tuple) and np.ndim(np.asarray(data, object)) == 1:
