@@ -97,7 +97,10 @@ def train_on_workers(
                 num_workers=min(n_workers, len(rows)), resources_per_worker={"CPU": 1}
             ),
             run_config=train.RunConfig(
-                storage_path=folder, failure_config=train.FailureConfig(max_failures=RETRIES)
+                storage_path=folder,
+                failure_config=train.FailureConfig(
+                    max_failures=RETRIES, controller_failure_limit=RETRIES
+                ),
             ),
         ).fit()
     weights, history = result.return_value
