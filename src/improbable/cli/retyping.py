@@ -11,7 +11,7 @@ from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.errors import DataError
 
-LEADING_ZERO, LONG = r"^\s*[+-]?0\d", r"\d[\d.]{16}"
+LEADING_ZERO, LONG = r"^\s*[+-]?0\d", r"^\s*[+-]?\d{16,}\s*$"
 
 
 class Retyping:
@@ -63,7 +63,7 @@ def _types(dtype: str) -> list[pa.DataType]:
 
 
 def _fits(text: Any, kind: pa.DataType) -> bool:
-    """Whether cells can be cast and lose no digit: no zero in front, and no seventeenth one."""
+    """Whether cells can be cast, no zero in front is lost, and no digit of a whole number."""
     if cast_first(text, [kind]).type != kind:
         return False
     if kind == pa.bool_():

@@ -23,7 +23,15 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from improbable.data.raw import RawColumn
 from improbable.errors import DataError, DataWarning
-from improbable.latent.gaussians import Floats, Posterior, jeffreys
+from improbable.latent.gaussians import (
+    Floats,
+    Posterior,
+    from_moments,
+    from_natural,
+    jeffreys,
+    moments,
+    natural,
+)
 from improbable.randomness import RandomState, numpy_generator, seed_sequence
 
 Labels = NDArray[np.intp]
@@ -36,31 +44,6 @@ BLOCK, SETTLED, SAME = 8192, 1e-10, 1e-9
 
 def _blocks(n: int) -> list[slice]:
     return [slice(start, start + BLOCK) for start in range(0, n, BLOCK)]
-
-
-def moments(q: Posterior) -> tuple[Floats, Floats]:
-    """Moments (E z, E z^2), shape (n, 2 latent_dim), and negative entropy, shape (n,)."""
-    second = q.loc**2 + q.scale**2
-    return np.hstack([q.loc, second]), -np.asarray((np.log(q.scale) + 0.5).sum(axis=1))
-
-
-def natural(q: Posterior) -> tuple[Floats, Floats]:
-    """Natural parameters (mu / s^2, -1 / 2 s^2), shape (n, 2 latent_dim), and log partition."""
-    precision = q.scale**-2
-    partition = (0.5 * q.loc**2 * precision + np.log(q.scale)).sum(axis=1)
-    return np.hstack([q.loc * precision, -0.5 * precision]), np.asarray(partition)
-
-
-def from_moments(mean: Floats) -> Posterior:
-    """Gaussian of given moments."""
-    loc, second = np.hsplit(mean, 2)
-    return Posterior(loc, np.sqrt(np.maximum(second - loc**2, 1e-12 * second)))
-
-
-def from_natural(mean: Floats) -> Posterior:
-    """Gaussian of given natural parameters."""
-    first, second = np.hsplit(mean, 2)
-    return Posterior(-0.5 * first / second, np.sqrt(-0.5 / second))
 
 
 @dataclass(frozen=True)

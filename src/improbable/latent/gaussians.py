@@ -69,7 +69,7 @@ def log_density(z: Floats, items: Posterior) -> Floats:
     """
     center = items.loc.mean(axis=0)
     shifted, items = z - center, _moved(items, center)
-    return np.hstack([shifted, shifted**2]) @ _natural(items) + _log_scaling(items)
+    return np.hstack([shifted, shifted**2]) @ natural(items)[0].T + _log_scaling(items)
 
 
 def kl_divergence(first: Posterior, second: Posterior) -> Floats:
@@ -82,8 +82,7 @@ def kl_divergence(first: Posterior, second: Posterior) -> Floats:
     """
     center = second.loc.mean(axis=0)
     first, second = _moved(first, center), _moved(second, center)
-    moments = np.hstack([first.loc, first.loc**2 + first.scale**2])
-    crossed = moments @ _natural(second) + _log_scaling(second)
+    crossed = moments(first)[0] @ natural(second)[0].T + _log_scaling(second)
     return np.maximum(-_entropy(first)[:, None] - crossed, 0.0)
 
 
@@ -120,15 +119,34 @@ def bhattacharyya(first: Posterior, second: Posterior) -> Floats:
     return out
 
 
+def moments(q: Posterior) -> tuple[Floats, Floats]:
+    """Moments (E z, E z^2), shape (n, 2 latent_dim), and negative entropy, shape (n,)."""
+    second = q.loc**2 + q.scale**2
+    return np.hstack([q.loc, second]), -np.asarray((np.log(q.scale) + 0.5).sum(axis=1))
+
+
+def natural(q: Posterior) -> tuple[Floats, Floats]:
+    """Natural parameters (mu / s^2, -1 / 2 s^2), shape (n, 2 latent_dim), and log partition."""
+    precision = q.scale**-2
+    partition = (0.5 * q.loc**2 * precision + np.log(q.scale)).sum(axis=1)
+    return np.hstack([q.loc * precision, -0.5 * precision]), np.asarray(partition)
+
+
+def from_moments(mean: Floats) -> Posterior:
+    """Gaussian of given moments."""
+    loc, second = np.hsplit(mean, 2)
+    return Posterior(loc, np.sqrt(np.maximum(second - loc**2, 1e-12 * second)))
+
+
+def from_natural(mean: Floats) -> Posterior:
+    """Gaussian of given natural parameters."""
+    first, second = np.hsplit(mean, 2)
+    return Posterior(-0.5 * first / second, np.sqrt(-0.5 / second))
+
+
 def _moved(items: Posterior, center: Floats) -> Posterior:
     """Items about a center of their own: sums of squares far from 0 lose what sets them apart."""
     return Posterior(items.loc - center, items.scale)
-
-
-def _natural(items: Posterior) -> Floats:
-    """Natural parameters (mu / s^2, -1 / 2 s^2), shape (2 latent_dim, n_items)."""
-    precision = items.scale**-2
-    return np.hstack([items.loc * precision, -0.5 * precision]).T
 
 
 def _log_scaling(items: Posterior) -> Floats:
