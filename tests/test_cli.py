@@ -24,7 +24,7 @@ from improbable import load, training
 from improbable.calibration import q_values
 from improbable.cli import app, console, evaluation
 from improbable.cli.scoring import RESULT, Tally
-from improbable.data import files
+from improbable.data import delimited, files
 from improbable.data.files import read_table, spill
 from improbable.errors import DataError
 
@@ -356,7 +356,7 @@ def test_score_keeps_the_input_and_adds_its_columns(new, model, tmp_path):
 @pytest.mark.parametrize("rows", [7, 1000])
 @pytest.mark.parametrize("fdr", [[], ["--fdr", "0.3"]])
 def test_score_does_not_depend_on_batches(rows, fdr, new, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_BLOCK", 512)
+    monkeypatch.setattr(delimited, "BLOCK", 512)
     out = tmp_path / "out.parquet"
     run("score", new, "-m", model, "-o", out, "--alpha", "0.05", "--batch-rows", rows, *fdr)
     found = pq.read_table(out)
@@ -866,7 +866,7 @@ def test_a_retyped_column_is_refused(edited, model, tmp_path):
 @pytest.mark.parametrize("command", ["score", "reconstruct", "impute"])
 @pytest.mark.parametrize("existing", [None, "precious\n"])
 def test_a_bad_row_leaves_no_half_of_a_file(command, existing, new, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_BLOCK", 512)
+    monkeypatch.setattr(delimited, "BLOCK", 512)
     lines = new.read_text().splitlines()
     (tmp_path / "i.csv").write_text("\n".join([*lines[:40], "a,b", *lines[40:]]))
     out = tmp_path / "o.csv"

@@ -279,6 +279,15 @@ def test_detect_gives_the_library_back(detector, train, new):
     ]
 
 
+def test_columns_keep_labels_that_are_numbers():
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)), columns=[2, 0, 7])
+    table.iloc[3, 1] = np.nan
+    detector = VAEDetector(random_state=0, max_steps=2, verbose=False).fit(table)
+    for found in (detector.reconstruct(table), detector.impute(table[[7, 0, 2]])):
+        assert found.columns.tolist() == [2, 0, 7]
+        assert not (table - found).isna().drop(index=3).any(axis=None)
+
+
 def test_rows_keep_the_index_of_a_pandas_data_frame(detector, new):
     labels = np.random.default_rng(0).permutation(len(new))
     shuffled = new.set_axis(labels)
@@ -606,7 +615,8 @@ def test_a_number_changes_what_is_flagged_and_nothing_else(fits):
 def test_only_rows_like_the_others_are_learned_from(contamination, share):
     settings = check_settings(fast(contamination=contamination).get_params(deep=False))
     source, before = settings.codec.open(DIRTY), parts_of(600)
-    after, codec = fitting._trusted(source, before, settings)
+    after, *rows = fitting._trusted(source, before, settings)
+    codec = settings.codec.fit(*rows)
     assert len(after.learned) == np.ceil(share * len(before.learned))
     assert set(after.train) <= set(before.train)
     assert set(after.validation) <= set(before.validation)
@@ -646,7 +656,7 @@ def test_a_row_to_stop_on_is_left_where_none_of_those_is_trusted():
     settings = check_settings(fast(contamination="unknown").get_params(deep=False))
     odd, rest = np.flatnonzero(ODD)[:3], np.flatnonzero(~ODD)
     before = fitting.Split(rest[:40], odd, rest[40:50], apart=True)
-    after, _ = fitting._trusted(settings.codec.open(DIRTY), before, settings)
+    after, *_ = fitting._trusted(settings.codec.open(DIRTY), before, settings)
     assert (len(after.validation), len(after.train)) == (1, 25)
     assert set(after.learned) <= set(rest[:40])
 
@@ -655,10 +665,10 @@ def test_trust_reaches_so_many_rows_and_no_more(monkeypatch):
     monkeypatch.setattr(fitting, "TRUST_ROWS", 100)
     settings = check_settings(fast(contamination="unknown").get_params(deep=False))
     before = parts_of(600)
-    after, codec = fitting._trusted(settings.codec.open(DIRTY), before, settings)
+    after, seen, _ = fitting._trusted(settings.codec.open(DIRTY), before, settings)
     assert len(after.learned) == 60
     assert set(after.learned) <= set(before.learned[:100])
-    assert codec.n_rows == 100
+    assert seen.n_rows == 100
 
 
 def test_fewer_than_twenty_rows_are_all_learned_from():

@@ -166,6 +166,21 @@ def test_narrow_arrays_are_read_as_float64():
     assert back(np.array([[True, False]])).tolist() == [[True, False]]
 
 
+@pytest.mark.parametrize(
+    "dtype",
+    ["int64", "int8", "uint16", "float32", "bool", "datetime64[us]", "timedelta64[us]"],
+)
+def test_arrays_come_back_in_their_type(dtype):
+    array = np.array([[0, 1], [1, 0], [1, 1]]).astype(dtype)
+    assert back(array).dtype == array.dtype
+    np.testing.assert_array_equal(back(array), array)
+
+
+def test_arrays_with_a_gap_come_back_as_objects():
+    gap = np.array([["2024-01-01", "NaT"]], dtype="M8[us]")
+    assert back(gap)[0].tolist() == [dt.datetime(2024, 1, 1), None]
+
+
 @pytest.mark.parametrize("unit", ["D", "s", "ns"])
 def test_arrays_of_moments_and_durations(unit):
     moments = np.array([["2024-01-01"], ["NaT"]], dtype=f"M8[{unit}]")
@@ -258,6 +273,7 @@ def test_column_names_that_are_numbers_become_text():
     frame = read_frame(pd.DataFrame([[1, 2.5]], columns=[0, 1]))
     assert list(frame.columns) == ["0", "1"]
     assert frame.named
+    assert frame.take(np.array([0])).to_native().columns.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -117,8 +117,10 @@ def split_groups(
     return Split(rng.permutation(train), validation, calibration[:MOST_HELD_OUT], apart=True)
 
 
-def _trusted(source: Source, split: Split, settings: Settings) -> tuple[Split, Codec]:
-    """The split with only the rows most like the others to learn from, and their codec."""
+def _trusted(
+    source: Source, split: Split, settings: Settings
+) -> tuple[Split, Source, NDArray[np.intp]]:
+    """The split with only the rows most alike to learn from; all of its rows, and which these."""
     learned = split.learned[:TRUST_ROWS]
     seen = source.take(learned)
     plain = settings.codec.fit(seen, np.arange(len(learned)))
@@ -127,7 +129,7 @@ def _trusted(source: Source, split: Split, settings: Settings) -> tuple[Split, C
     n_validation = int(np.searchsorted(chosen, len(split.validation)))
     n_validation = min(max(n_validation, 1), len(chosen) - 1)
     validation, train = np.split(learned[chosen], [n_validation])
-    return replace(split, train=train, validation=validation), settings.codec.fit(seen, chosen)
+    return replace(split, train=train, validation=validation), seen, chosen
 
 
 def _split(source: Source, settings: Settings, seed: np.random.SeedSequence) -> Split:
@@ -162,7 +164,8 @@ def fit_source(source: Source, settings: Settings, progress: Progress | None = N
     """`fit_model` for rows that the codec has read."""
     split = _split(source, settings, _seeds(settings)[0])
     if settings.contamination != "auto" and split.apart:
-        split, codec = _trusted(source, split, settings)
+        split, seen, chosen = _trusted(source, split, settings)
+        codec = settings.codec.fit(seen, chosen)
     else:
         codec = settings.codec.fit(source.take(np.sort(split.learned[:ENCODING_ROWS])))
     if not codec.parts:
@@ -196,7 +199,7 @@ def refit_model(
     )
     split = _split(source, settings, _seeds(settings)[0])
     if settings.contamination != "auto" and split.apart:
-        split, _ = _trusted(source, split, settings)
+        split, *_ = _trusted(source, split, settings)
     return _learn(source, split, model.codec, model, settings, progress)
 
 

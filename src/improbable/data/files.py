@@ -3,29 +3,27 @@
 Memory does not grow with the length of a file, except for CSV with inferred types.
 """
 
-import csv
 import gzip
-import json
 import os
-import re
 import secrets
 import shutil
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
+from improbable.data.blame import Blame, blaming
+from improbable.data.delimited import Contents, csv_contents
+from improbable.data.json_lines import json_contents
 from improbable.data.lines import write_csv, write_header, write_json
 from improbable.data.parquet import parquet_appender
-from improbable.data.texts import NULL_WORDS
 from improbable.errors import DataError
 
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -36,13 +34,10 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "jsonl": (".jsonl", ".ndjson", ".jsonl.gz"),
 }
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
-_BLOCK = 1 << 20
 _NO_ROOM = ("rows cannot be kept on disk", "Set TMPDIR to a folder with more room.")
 
 Path = str | os.PathLike[str]
-_Contents = tuple[pa.Schema, Iterable[pa.RecordBatch]]
 _Append = Callable[[pa.RecordBatch], object]
-_Blame = Callable[[], AbstractContextManager[None]]
 
 
 def format_of(path: Path, override: str | None = None) -> str:
@@ -54,21 +49,6 @@ def format_of(path: Path, override: str | None = None) -> str:
         return format
     what = f"{override} is no format" if override else f"{name} does not tell its format"
     raise DataError(f"{what}. Pass one of {', '.join(FORMATS)}, as in --format csv.")
-
-
-@contextmanager
-def _blaming(problem: str, remedy: str) -> Iterator[None]:
-    """Turn whatever goes wrong, except a broken pipe, into a `DataError`."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except DataError as error:
-        raise DataError(f"{problem}: {error}") from error
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        reason = re.sub(r"Row #(\d+)", r"row \1 after the header", " ".join(reason.split()))
-        raise DataError(f"{problem}: {reason[:300].rstrip('.')}. {remedy}") from error
 
 
 @dataclass(frozen=True)
@@ -109,7 +89,7 @@ def read_batches(
     if name != "-" and not os.path.exists(name):
         raise DataError(f"there is no file {name}. Check its spelling and folder.")
     problem = f"{'standard input' if name == '-' else name} cannot be read as {format}"
-    blame = partial(_blaming, problem, "Repair it, or pass its true format.")
+    blame = partial(blaming, problem, "Repair it, or pass its true format.")
     with ExitStack() as stack:
         with blame():
             stream = _opened(name, stack)
@@ -136,14 +116,14 @@ def _opened(name: str, stack: ExitStack) -> Any:
     return stream
 
 
-def _contents(stream: IO[bytes], format: str, batch_rows: int, *, text: bool) -> _Contents:
+def _contents(stream: IO[bytes], format: str, batch_rows: int, *, text: bool) -> Contents:
     if format == "parquet":
         file = pq.ParquetFile(stream, buffer_size=1 << 16, pre_buffer=False)
         return file.schema_arrow, file.iter_batches(batch_rows)
     if format == "jsonl":
-        return _json_contents(stream)
+        return json_contents(stream)
     if format in _DELIMITERS:
-        return _csv_contents(stream, _DELIMITERS[format], text=text)
+        return csv_contents(stream, _DELIMITERS[format], text=text)
     magic = stream.read(6)
     stream.seek(0)
     if magic != b"ARROW1":
@@ -161,68 +141,12 @@ def _check_names(names: list[str]) -> None:
         raise DataError(f"several columns are named {', '.join(repeated)}. Rename all but one.")
 
 
-def _resliced(batches: Iterable[Any], batch_rows: int, blame: _Blame) -> Iterator[pa.RecordBatch]:
+def _resliced(batches: Iterable[Any], batch_rows: int, blame: Blame) -> Iterator[pa.RecordBatch]:
     with blame():
         for batch in batches:
             batch.validate(full=True)  # offsets in a damaged file may point anywhere in memory
             for start in range(0, batch.num_rows, batch_rows):
                 yield batch.slice(start, batch_rows)
-
-
-def _csv_contents(stream: Any, delimiter: str, *, text: bool) -> _Contents:
-    header = (line.decode("utf-8-sig") for line in iter(stream.readline, b""))
-    names = next(filter(None, csv.reader(header, delimiter=delimiter)), [])
-    strings = pa.schema([(name, pa.string()) for name in names])
-    start, nulls = stream.tell(), [""] if text else list(NULL_WORDS)
-
-    def read(types: Any) -> Any:
-        # Not the stream itself: pyarrow reads ahead, and hangs if Python exits meanwhile.
-        rest = pa.OSFile(stream.name)
-        rest.seek(start)
-        return (pa.csv.open_csv if text else pa.csv.read_csv)(
-            rest,
-            # One thread: only then do errors carry the number of the row.
-            pa.csv.ReadOptions(column_names=names, block_size=_BLOCK, use_threads=False),
-            pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            pa.csv.ConvertOptions(column_types=types, null_values=nulls, strings_can_be_null=True),
-        )
-
-    try:
-        rows = read(strings if text else None)
-        if clocks := [(f.name, pa.string()) for f in rows.schema if pa.types.is_time(f.type)]:
-            rows = read(pa.schema(clocks))  # names as they are: 11:30 is not 11:30:00
-    except pa.ArrowInvalid as error:
-        if "Empty CSV" in str(error):
-            return strings, []
-        raise
-    for field in rows.schema:
-        if pa.types.is_binary(field.type):
-            raise DataError(f"column {field.name!r} is not UTF-8 text. Save the file as UTF-8.")
-    return rows.schema, rows if text else rows.to_batches()
-
-
-def _json_contents(stream: IO[bytes]) -> _Contents:
-    schema = pa.schema([])
-    for blame, batch in _json_batches(stream):
-        with blame():
-            schema = pa.unify_schemas([schema, batch.schema], promote_options="permissive")
-    stream.seek(0)
-    return schema, (batch for _, batch in _json_batches(stream, pa.struct(schema)))
-
-
-def _json_batches(stream: IO[bytes], kind: Any = None) -> Iterator[tuple[_Blame, Any]]:
-    """Record batches, each with the blame for its lines."""
-    last = 0
-    while lines := stream.readlines(_BLOCK):
-        first, last = last + 1, last + len(lines)
-        rows = []
-        for number, line in enumerate(lines, first):
-            with _blaming(f"line {number}", "Write one JSON object a line."):
-                rows += [{**json.loads(line)}] if line.strip() else []
-        blame = partial(_blaming, f"lines {first} to {last}", "Give each name one type.")
-        with blame():
-            objects = pa.array(rows, kind or (None if rows else pa.struct([])))
-        yield blame, pa.RecordBatch.from_struct_array(objects)
 
 
 @dataclass(frozen=True)
@@ -231,7 +155,7 @@ class Writer:
 
     schema: pa.Schema
     _append: _Append
-    _blame: _Blame
+    _blame: Blame
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append the rows of a batch, which must have the columns of the table."""
@@ -254,7 +178,7 @@ def open_writer(path: Path, schema: pa.Schema, *, format: str | None = None) -> 
     """
     name, format = os.fspath(path), format_of(path, format)
     problem = f"{'standard output' if name == '-' else name} cannot be written"
-    blame = partial(_blaming, problem, "Name a file in a folder that exists and has room.")
+    blame = partial(blaming, problem, "Name a file in a folder that exists and has room.")
     schema = _without_dictionaries(schema)
     stack = ExitStack()
     try:
@@ -339,12 +263,12 @@ class Spill:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append a batch; not after `batches` was called."""
-        with _blaming(*_NO_ROOM):
+        with blaming(*_NO_ROOM):
             self._writer.write(batch)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Batches in the order of writing; one pass at a time."""
-        with _blaming(*_NO_ROOM):
+        with blaming(*_NO_ROOM):
             self._writer.close()
             self._file.seek(0)
             yield from pa.ipc.open_stream(self._file)
@@ -353,7 +277,7 @@ class Spill:
 @contextmanager
 def spill(schema: pa.Schema) -> Iterator[Spill]:
     """Open a nameless temporary file for batches, to be read back inside the block."""
-    with _blaming(*_NO_ROOM):
+    with blaming(*_NO_ROOM):
         file = tempfile.TemporaryFile()
         writer = pa.ipc.new_stream(file, schema)
     try:

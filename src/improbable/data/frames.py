@@ -1,7 +1,7 @@
 """The only door for tables: any data frame, array or list to plain columns, and back."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
 from improbable.data.parts import Floats
-from improbable.data.raw import RawColumn, Values, arrow_column, as_number
+from improbable.data.raw import RawColumn, Values, arrow_column
 from improbable.data.texts import number_word
 from improbable.errors import DataError
 
@@ -36,12 +36,15 @@ class Frame:
         "pandas", "polars", "pyarrow" or "numpy": what results come back as.
     row_labels : pandas.Index, optional
         Index of a pandas data frame, which results keep.
+    labels : dict of str to object
+        What columns are called that have no text for a name, as in pandas, by its text.
     """
 
     columns: dict[str, RawColumn]
     n_rows: int
     library: str
     row_labels: Any = field(default=None, compare=False)
+    labels: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def named(self) -> bool:
@@ -60,11 +63,12 @@ class Frame:
             for name, raw in self.columns.items()
         }
         labels = None if self.row_labels is None else self.row_labels[index]
-        return Frame(columns, len(index), self.library, labels)
+        return replace(self, columns=columns, n_rows=len(index), row_labels=labels)
 
     def to_native(self) -> Any:
         """Data frame of its library, or an array."""
-        return write_frame(self.columns, self.library, self.row_labels)
+        table = write_frame(self.columns, self.library, self.row_labels)
+        return table.rename(columns=self.labels) if self.labels else table
 
 
 def read_frame(data: Any) -> Frame:
@@ -105,12 +109,13 @@ def _from_dicts(rows: Sequence[Any]) -> pa.Table:
     if not all(isinstance(row, dict) for row in rows):
         raise DataError("A list of dicts holds something else. Pass one dict for each row.")
     names = dict.fromkeys(name for row in rows for name in row)
-    return pa.table({str(name): _arrow_cells([row.get(name) for row in rows]) for name in names})
+    return pa.table({str(name): arrow_cells([row.get(name) for row in rows]) for name in names})
 
 
-def _arrow_cells(cells: list[Any]) -> pa.Array:
+def arrow_cells(cells: list[Any], kind: pa.DataType | None = None) -> pa.Array:
+    """Cells in a type, inferred if None; those of several types become text."""
     try:
-        return pa.array(cells)
+        return pa.array(cells, kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return pa.array(_as_text(cells), pa.string())
 
@@ -121,8 +126,9 @@ def _read_narwhals(frame: nw.DataFrame[Any]) -> Frame:
     if repeated:
         raise DataError(f"Column names repeat: {', '.join(repeated)}. Rename them apart.")
     columns = dict(zip(names, map(_read_series, frame.iter_columns()), strict=True))
-    labels = nw.maybe_get_index(frame)
-    return Frame(columns, len(frame), str(frame.implementation.value), labels)
+    rows = nw.maybe_get_index(frame)
+    labels = {str(name): name for name in frame.columns if not isinstance(name, str)}
+    return Frame(columns, len(frame), str(frame.implementation.value), rows, labels)
 
 
 def _read_series(series: nw.Series[Any]) -> RawColumn:
@@ -219,8 +225,7 @@ def _read_array(data: Any) -> Frame:
     )
     if array.dtype.kind in "fiub":
         numbers = np.array(array.T, dtype=np.float64, order="C")
-        dtype = {"i": "Int64", "u": "Int64", "b": "Boolean"}.get(array.dtype.kind, "Float64")
-        columns = [RawColumn(column, "number", dtype) for column in numbers]
+        columns = [RawColumn(column, "number", _type_name(array.dtype)) for column in numbers]
     elif array.dtype.kind in "mM":
         columns = [_read_ticks(column) for column in array.T]
     else:
@@ -229,6 +234,14 @@ def _read_array(data: Any) -> Frame:
         columns = [_read_objects(column) for column in objects.T]
     named = {f"x{i}": column for i, column in enumerate(columns)}
     return Frame(named, len(array), "numpy")
+
+
+def _type_name(dtype: np.dtype[Any]) -> str:
+    """Name that data frames have for the numbers of an array."""
+    bits = 8 * dtype.itemsize
+    if dtype.kind == "f":
+        return "Float64" if bits > 32 else "Float32"
+    return {"i": f"Int{bits}", "u": f"UInt{bits}"}.get(dtype.kind, "Boolean")
 
 
 def _holds_text(rows: Any) -> bool:
@@ -288,9 +301,11 @@ def write_frame(columns: dict[str, RawColumn], library: str, row_labels: Any = N
 
 
 def _write_array(columns: list[RawColumn]) -> Values:
-    if all(column.dtype in ("Int64", "Float64") for column in columns):
-        return np.column_stack([as_number(column) for column in columns])
-    out = np.empty((len(columns[0].values), len(columns)), dtype=object)
-    for i, column in enumerate(columns):
-        out[:, i] = arrow_column(column).to_pylist()
+    cells = [arrow_column(column) for column in columns]
+    alike = len({column.type for column in cells}) == 1 and not pa.types.is_string(cells[0].type)
+    if alike and (pa.types.is_floating(cells[0].type) or not any(c.null_count for c in cells)):
+        return np.column_stack([column.to_numpy(zero_copy_only=False) for column in cells])
+    out = np.empty((len(cells[0]), len(cells)), dtype=object)
+    for i, column in enumerate(cells):
+        out[:, i] = column.to_pylist()
     return out

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 
 def write_header(sink: IO[bytes], names: list[str], delimiter: str) -> None:
-    """Append the line of names."""
-    _write([names], sink, delimiter)
+    """Append the line of names; one alone in quotes, so that nothing in it seems to part it."""
+    quoting = csv.QUOTE_ALL if len(names) == 1 else csv.QUOTE_MINIMAL
+    _write([names], sink, delimiter, quoting)
 
 
 def write_csv(sink: IO[bytes], batch: pa.RecordBatch, delimiter: str) -> None:
@@ -29,9 +30,11 @@ def write_json(sink: IO[bytes], batch: pa.RecordBatch) -> None:
         sink.write(line.encode() + b"\n")
 
 
-def _write(rows: list[Any], sink: IO[bytes], delimiter: str) -> None:
+def _write(
+    rows: list[Any], sink: IO[bytes], delimiter: str, quoting: Any = csv.QUOTE_MINIMAL
+) -> None:
     lines: list[str] = []
-    writer = csv.writer(SimpleNamespace(write=lines.append), delimiter=delimiter)
+    writer = csv.writer(SimpleNamespace(write=lines.append), delimiter=delimiter, quoting=quoting)
     # Its line end is \r\n, and so it quotes the cells that hold either of these.
     writer.writerows(rows)
     sink.write("".join(line[:-2] + "\n" for line in lines).encode())

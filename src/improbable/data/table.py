@@ -259,8 +259,9 @@ class TableCodec:
             else:
                 nothing = np.full(len(values), None, dtype=object)
                 out[column.name] = RawColumn(nothing, "text", column.dtype)
-        library = self.library if carried is None else carried.library
-        return Frame(out, len(values), library, None if carried is None else carried.row_labels)
+        if carried is None:
+            return Frame(out, len(values), self.library)
+        return replace(carried, columns=out, n_rows=len(values))
 
     def fill(self, values: Floats, source: Frame) -> Frame:
         """Table whose missing and unreadable cells are taken from encoded rows.
