@@ -52,6 +52,12 @@ def test_fit_says_what_the_windows_are(files):
     assert (record["score_of"], record["time"], record["entity"]) == ("last", "when", None)
 
 
+def test_fit_says_that_the_last_rows_of_a_long_series_count(files):
+    made = files / "last.safetensors"
+    told = run("fit", files / "train.csv", "-o", made, "--window", "5", "--max-rows", "99")
+    assert "rows       99, the last of 1,500" in told.output
+
+
 def test_networks_and_strides_of_series_can_be_chosen(files):
     made = files / "gru.safetensors"
     run(

@@ -338,6 +338,18 @@ def test_reasons_tell_times_in_their_zone():
     assert reason.count("+09:00") == 3
 
 
+def test_reasons_tell_durations_in_seconds():
+    rng = np.random.default_rng(0)
+    spans = pd.to_timedelta(rng.normal(600.0, 5.0, size=200), unit="s")
+    table = pd.DataFrame({"took": spans, "a": rng.normal(size=200)}, index=range(200, 400))
+    long = table[:1].assign(took=pd.Timedelta(hours=2))
+    found = fast().fit(table).explain(long)
+    reason = found.reason(0, found.columns.index("took"))
+    assert reason.startswith("took = 7,200 s (expected ")
+    assert reason.endswith(" s)")
+    assert found.to_frame().loc[200, "column"].tolist() == ["took", "a"]
+
+
 def test_unsupported_alpha_is_said(detector, new):
     with pytest.warns(CalibrationWarning, match="alpha=1e-06"):
         found = detector.detect(new, alpha=1e-6)

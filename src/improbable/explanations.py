@@ -53,7 +53,9 @@ class Explanation:
     library : str
         What `to_frame` gives unless told otherwise.
     time_types : tuple of str
-        Types of the columns of time; empty for all others.
+        Types of the columns of time and duration; empty for all others.
+    row_labels : pandas.Index, optional
+        Index of a pandas data frame, which `to_frame` keeps.
     """
 
     columns: tuple[str, ...]
@@ -68,6 +70,7 @@ class Explanation:
     n_seen: tuple[int, ...]
     library: str = "pyarrow"
     time_types: tuple[str, ...] = ()
+    row_labels: Any = None
 
     def __len__(self) -> int:
         return len(self.shares)
@@ -87,11 +90,10 @@ class Explanation:
         if self.n_seen[column]:
             return f"{name} = {value} ({self._names_seen(row, column)})"
         low, high = self.lower[row, column], self.upper[row, column]
-        if np.isnan(low):
-            return f"{name} = {_short(value)} (expected {_short(self.expected[row, column])})"
+        usual = (self.expected[row, column],) if np.isnan(low) else (low, high)
         dtype = self.time_types[column] if self.time_types else ""
-        ends = (shown_time(end, dtype) if dtype else _short(end) for end in (low, high))
-        return f"{name} = {_short(value)} (expected {' to '.join(ends)})"
+        found, *ends = (_shown(v, dtype) for v in (value, *usual))
+        return f"{name} = {found} (expected {' to '.join(ends)})"
 
     def _names_seen(self, row: int, column: int) -> str:
         seen, total = int(self.seen[row, column]), self.n_seen[column]
@@ -103,7 +105,10 @@ class Explanation:
         return f"expected {expected}, seen {seen:,} times in {total:,} rows"
 
     def to_frame(self, library: str | None = None) -> Any:
-        """Table with a line for each row and column, the most surprising first in each row."""
+        """Table with a line for each row and column, the most surprising first in each row.
+
+        Column "row" counts from 0; the index of a pandas data frame is kept beside it.
+        """
         order = np.argsort(-self.surprise, axis=1, kind="stable")
         rows, cols = np.repeat(np.arange(len(self)), order.shape[1]), order.ravel()
         numbers = {
@@ -136,7 +141,8 @@ class Explanation:
             else RawColumn(numbers[name], "number", "Int64" if name == "row" else "Float64")
             for name in names
         }
-        return write_frame(columns, frame_library(library or self.library))
+        labels = None if self.row_labels is None else self.row_labels[rows]
+        return write_frame(columns, frame_library(library or self.library), labels)
 
     def __repr__(self) -> str:
         return f"<Explanation of {len(self)} rows, {len(self.columns)} columns>\n{self}"
@@ -301,6 +307,13 @@ def names_seen(
         totals.append(sum(counts.values()))
         seen[:, i] = [counts.get(v, 0) for v in values[:, i]]
     return seen, tuple(totals)
+
+
+def _shown(value: Any, dtype: str) -> str:
+    """A value in words: a moment or a duration where numbers are such."""
+    if not dtype or not isinstance(value, float | np.floating):
+        return _short(value)
+    return f"{_short(value)} s" if dtype.startswith("Duration") else shown_time(float(value), dtype)
 
 
 def _short(value: Any) -> str:

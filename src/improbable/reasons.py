@@ -16,6 +16,7 @@ from improbable.data.images import ImageCodec
 from improbable.data.parts import Bools, Floats
 from improbable.data.pictures import Images
 from improbable.data.rows import Rows
+from improbable.data.schema import Column
 from improbable.data.sequences import SequenceCodec
 from improbable.data.series import Series
 from improbable.data.table import TableCodec
@@ -118,8 +119,14 @@ def explain_columns(
         seen=seen,
         n_seen=n_seen,
         library=source.library,
-        time_types=tuple(c.dtype if isinstance(c.kind, Datetime) else "" for c in modeled),
+        time_types=tuple(_time_type(column) for column in modeled),
+        row_labels=source.row_labels,
     )
+
+
+def _time_type(column: Column) -> str:
+    timed = isinstance(column.kind, Datetime) or column.dtype.startswith("Duration")
+    return column.dtype if timed else ""
 
 
 def _conditional(model: Model, rows: Rows) -> Conditional:

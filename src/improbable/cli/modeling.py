@@ -186,7 +186,8 @@ def _series_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _drawn(record: dict[str, Any]) -> str:
     n_rows = record["rows_in_input"]
-    return f", drawn from {n_rows:,}" if n_rows > record["rows"] else ""
+    how = "the last of" if "window" in record else "drawn from"
+    return f", {how} {n_rows:,}" if n_rows > record["rows"] else ""
 
 
 def _image_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
