@@ -551,3 +551,20 @@ def test_row_numbers_are_set_aside_whichever_rows_are_kept_out():
     numbers = np.random.default_rng(0).permutation(np.arange(500, 1500))[:600]
     table = pa.table({"a": np.random.default_rng(1).normal(size=600), "row": numbers})
     assert TableCodec().fit(table).names == ("a",)
+
+
+@pytest.mark.parametrize(("then", "now"), [("Asia/Tokyo", None), (None, "Asia/Tokyo")])
+def test_times_without_the_zone_of_before_are_said_to_be_taken_for_utc(then, now):
+    when = pd.date_range("2024-01-01", periods=60, freq="h")
+    table = pd.DataFrame({"when": when.tz_localize(then), "a": np.arange(60) ** 1.5})
+    codec = TableCodec().fit(table)
+    with pytest.warns(DataWarning, match="'when' has .* are taken for UTC"):
+        codec.transform(table.assign(when=when.tz_localize(now)))
+
+
+def test_times_of_two_zones_are_the_same_moments():
+    when = pd.date_range("2024-01-01", periods=60, freq="h", tz="Asia/Tokyo")
+    table = pd.DataFrame({"when": when, "a": np.arange(60) ** 1.5})
+    codec = TableCodec().fit(table)
+    moved = codec.transform(table.assign(when=when.tz_convert("UTC")))
+    np.testing.assert_array_equal(moved.values, codec.transform(table).values)

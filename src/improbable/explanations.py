@@ -313,7 +313,9 @@ def _shown(value: Any, dtype: str) -> str:
     """A value in words: a moment or a duration where numbers are such."""
     if not dtype or not isinstance(value, float | np.floating):
         return _short(value)
-    return f"{_short(value)} s" if dtype.startswith("Duration") else shown_time(float(value), dtype)
+    return (
+        f"{_short(value)} s" if dtype.startswith("Duration") else shown_time(float(value), dtype)
+    )
 
 
 def _short(value: Any) -> str:

@@ -124,7 +124,7 @@ def arrow_times(column: RawColumn) -> pa.Array:
     micro = pa.timestamp("us")
     if column.dtype == "Date":
         return _arrow_ticks(seconds, micro, pa.date32())
-    zone = _zone(column.dtype)
+    zone = zone_of(column.dtype)
     target = pa.timestamp(_unit(column.dtype), zone)
     return _arrow_ticks(seconds, pa.timestamp("us", zone), target)
 
@@ -134,12 +134,13 @@ def shown_time(seconds: float, dtype: str) -> str:
     if not np.isfinite(seconds):
         return "?"
     inside = min(max(seconds, EARLIEST + DAY), LATEST - DAY)
-    stamp = pa.scalar(int(inside), pa.timestamp("s", _zone(dtype))).as_py()
+    stamp = pa.scalar(int(inside), pa.timestamp("s", zone_of(dtype))).as_py()
     text: str = stamp.isoformat()
     return text[:10] if dtype == "Date" else text
 
 
-def _zone(dtype: str) -> str | None:
+def zone_of(dtype: str) -> str | None:
+    """Time zone in the name of a type, None without one."""
     zone = dtype.split("time_zone=")[-1].rstrip(")").strip("'\"")
     return None if zone in ("None", dtype) else zone
 

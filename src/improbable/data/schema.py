@@ -15,7 +15,7 @@ from improbable.data.frames import Frame
 from improbable.data.inference import infer_kind, unread_measurements
 from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_to_json
 from improbable.data.parts import Bools, Cells
-from improbable.data.raw import RawColumn, Values, as_storage, shown_time
+from improbable.data.raw import RawColumn, Values, as_storage, shown_time, zone_of
 from improbable.errors import DataError, DataWarning, SchemaError
 
 NUMBER_LIKELIHOODS = ("normal", "normal_per_column", "normal_fixed", "student_t")
@@ -67,6 +67,22 @@ class Column:
         if not present.any() or not cells.unseen[present].all():
             return []
         return [f"{self.name} ({_short(self.dtype)} at fit, {_short(raw.dtype)} now)"]
+
+
+def warn_of_zones(columns: Sequence[Column], frame: Frame) -> None:
+    """Say so where stamps have a time zone now and had none at fit, or the other way round."""
+    for column in columns:
+        raw = frame.columns[column.name]
+        zones = zone_of(column.dtype), zone_of(raw.dtype)
+        if raw.storage != "time" or column.storage != "time" or all(zones) or not any(zones):
+            continue
+        then, now = (zone or "no time zone" for zone in zones)
+        warnings.warn(
+            f"Column {column.name!r} has {now} here and had {then} at fit: times without a zone "
+            "are taken for UTC. Give them their zone, or take it away.",
+            DataWarning,
+            stacklevel=5,
+        )
 
 
 def _storages(dtype: str) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from improbable.data.schema import (
     named_kinds,
     named_likelihoods,
     schema_error,
+    warn_of_zones,
 )
 from improbable.data.schema import as_kind as as_kind
 from improbable.errors import DataError, DataWarning, SchemaError
@@ -200,6 +201,7 @@ class TableCodec:
         if not (frame.named and self.library != "numpy"):
             frame = self._by_position(frame)
         check_names(self.columns, frame, self.n_rows)
+        warn_of_zones(self.modeled, frame)
         return frame
 
     def transform(self, data: Any) -> DenseRows:
