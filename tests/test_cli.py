@@ -383,6 +383,21 @@ def test_score_writes_every_format(name, new, model, tmp_path):
     assert found["is_outlier"][:8] == [True] * 8
 
 
+@pytest.mark.parametrize("verb", ["score", "reconstruct", "impute", "explain", "cluster"])
+def test_no_verb_writes_over_what_it_reads(verb, new, model, tmp_path):
+    rows = tmp_path / "rows.csv"
+    rows.write_bytes(new.read_bytes())
+    assert "is named twice. Name another file" in fails(verb, rows, "-m", model, "-o", rows)
+    assert rows.read_bytes() == new.read_bytes()
+
+
+def test_an_fdr_that_cannot_be_reached_is_said(model, edited):
+    rows = edited({(row, "height"): "900" for row in range(30)})
+    _, told = run("score", rows, "-m", model, "-o", rows.with_name("o.csv"), "--fdr", "0.001")
+    assert "rows are beyond all 40 held-out rows" in told
+    assert "or pass --tail" in told
+
+
 @pytest.mark.parametrize("name", ["i.tsv", "i.parquet", "i.arrow", "i.jsonl"])
 def test_score_reads_every_format(name, new, model, tmp_path):
     rows = read_table(new)
@@ -1016,7 +1031,7 @@ def test_labels_that_stand_for_nothing_are_no_anomalies(new, model, tmp_path):
 
 def test_a_model_is_not_written_over_what_it_learns_from(normal):
     before = normal.read_bytes()
-    assert "is what to learn from" in fails("fit", normal, "-o", normal)
+    assert "is named twice" in fails("fit", normal, "-o", normal)
     assert normal.read_bytes() == before
 
 

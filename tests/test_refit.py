@@ -53,7 +53,7 @@ def test_p_values_are_those_of_new_rows(old):
 
 
 def test_encoding_noise_and_sizes_stay(old):
-    after = refitted(rows(seed=1), hidden=(99,), latent_dim=7, n_draws=2, random_state=5)
+    after = refitted(rows(seed=1), hidden=(99,), latent_dim=7, n_draws=2, n_members=3)
     assert after.model_.codec == old.model_.codec
     assert torch.equal(after.model_.noise, old.model_.noise)
     assert after.model_.settings == old.model_.settings
@@ -148,27 +148,33 @@ def test_drift_is_the_distance_of_two_samples(old):
 
 def test_drift_by_hand():
     """Nine held-out rows, p-values all 0.1: the share is 1 where it should be 0.1."""
-    found = calibration.drift([0.1], [20], 9)
+    nine = np.arange(9.0)
+    found = calibration.drift([0.1], [20], nine)
     assert found.statistic == pytest.approx(0.9)
     assert found.n == 20
-    high = calibration.drift([1.0], [20], 9)
+    high = calibration.drift([1.0], [20], nine)
     assert high.statistic == pytest.approx(0.9)
-    even = calibration.drift(np.arange(1, 11) / 10, np.full(10, 3), 9)
+    even = calibration.drift(np.arange(1, 11) / 10, np.full(10, 3), nine)
     assert even.statistic == pytest.approx(0.0, abs=1e-12)
     assert even.p_value == 1.0
+    # Ties: only 0.1, 0.5 and 1 are possible, and half of the rows may well have 0.5.
+    tied = calibration.drift([0.5, 1.0], [10, 10], [1.0] * 4 + [2.0] * 5)
+    assert tied.statistic == pytest.approx(0.1)
 
 
 def test_no_rows_do_not_drift():
-    assert calibration.drift([], [], 10) == calibration.Drift(0.0, 1.0, 0)
+    assert calibration.drift([], [], np.arange(10.0)) == calibration.Drift(0.0, 1.0, 0)
 
 
-def test_false_alarms_are_rare():
-    """At most the level's share of batches of like rows, judged against many held-out sets."""
-    rng = np.random.default_rng(0)
-    alarms = 0
+@pytest.mark.parametrize("n_values", [0, 3, 40])
+def test_false_alarms_are_rare(n_values):
+    """At most the level's share of batches of like rows, with ties among scores or without."""
+    rng, alarms = np.random.default_rng(0), 0
     for _ in range(400):
-        p = calibration.p_values(rng.normal(size=200), rng.normal(size=150))
-        found = calibration.drift(*np.unique(p, return_counts=True), 150)
+        both = rng.normal(size=350) if n_values == 0 else rng.integers(n_values, size=350) + 0.0
+        new, held_out = both[:200], both[200:]
+        p = calibration.p_values(new, held_out)
+        found = calibration.drift(*np.unique(p, return_counts=True), held_out)
         alarms += found.p_value <= 0.05
     assert alarms / 400 < 0.05 + 4 * np.sqrt(0.05 * 0.95 / 400)
 

@@ -280,12 +280,13 @@ class Drift:
         return self.p_value <= DRIFT_LEVEL
 
 
-def drift(levels: ArrayLike, counts: ArrayLike, n_held_out: int) -> Drift:
+def drift(levels: ArrayLike, counts: ArrayLike, held_out: ArrayLike) -> Drift:
     r"""Two-sided Kolmogorov-Smirnov test of conformal p-values.
 
-    Rows exchangeable with the held-out ones have p-values uniform on
-    1/(n + 1), ..., 1. With m rows the statistic is compared with the limit law
-    of two samples, :math:`\sqrt{nm / (n + m)} \, D` [1]_; ties make it cautious.
+    Rows exchangeable with the held-out ones have p-values uniform on the levels
+    that these can give: 1/(n + 1), ..., 1, less those that ties leave out. With
+    m rows the statistic is compared with the limit law of two samples,
+    :math:`\sqrt{nm / (n + m)} \, D` [1]_; ties make it cautious.
 
     Parameters
     ----------
@@ -293,8 +294,8 @@ def drift(levels: ArrayLike, counts: ArrayLike, n_held_out: int) -> Drift:
         Distinct p-values, ascending.
     counts : array-like of shape (k,)
         Rows of each.
-    n_held_out : int
-        Held-out scores behind the p-values.
+    held_out : array-like of shape (n,)
+        Held-out scores behind the p-values; NaN are left out.
 
     Returns
     -------
@@ -306,13 +307,13 @@ def drift(levels: ArrayLike, counts: ArrayLike, n_held_out: int) -> Drift:
        Distributions", Annals of Mathematical Statistics, 1948.
     """
     levels, counts = np.asarray(levels, dtype=np.float64), np.asarray(counts, dtype=np.float64)
-    n = int(counts.sum())
-    if n == 0:
+    m, reference = int(counts.sum()), _ranked(held_out)
+    if m == 0:
         return Drift(0.0, 1.0, 0)
-    reached = np.cumsum(counts) / n
-    before = np.concatenate([[0.0], reached[:-1]])
-    above = reached - levels
-    below = levels - 1.0 / (n_held_out + 1) - before
-    statistic = float(max(above.max(), below.max(), 0.0))
-    size = n * n_held_out / (n + n_held_out)
-    return Drift(statistic, float(kolmogorov(np.sqrt(size) * statistic)), n)
+    as_low = np.searchsorted(reference, reference, side="right")
+    possible = np.append(1.0, 1.0 + as_low) / (len(reference) + 1.0)
+    place = np.searchsorted(levels, possible * (1.0 + 1e-12), side="right")
+    reached = np.append(0.0, np.cumsum(counts))[place] / m
+    statistic = float(np.abs(reached - possible).max())
+    size = m * len(reference) / (m + len(reference))
+    return Drift(statistic, float(kolmogorov(np.sqrt(size) * statistic)), m)

@@ -58,7 +58,7 @@ class VAEDetector(RowVerbs, LatentVerbs, OutlierMixin, BaseEstimator):  # type: 
         Score that decides, a name in `improbable.scores.SCORES`.
     contamination : "auto", "unknown" or float in (0, 0.5]
         Share of anomalies among the training rows. "auto": all are normal, and
-        `predict` flags p-values up to 0.01, or up to 3 / (n + 1) with few
+        `predict` flags p-values up to 0.01, or up to 2 / (n + 1) with few
         held-out rows. Otherwise only the rows most like the others are learned
         from, and `predict` flags that share of the training rows, or if
         "unknown" scores below the outer fence of a box plot of held-out scores.
@@ -204,7 +204,8 @@ class VAEDetector(RowVerbs, LatentVerbs, OutlierMixin, BaseEstimator):  # type: 
 
         What X does not show is forgotten by and by, so pass rows of before along
         with new ones if both are still normal. Directions and tuning of before
-        are dropped; `max_steps` and `learning_rate` are those of now.
+        are dropped; `max_steps` and `learning_rate` are those of now. Networks,
+        their number and size, and the draws of scoring stay those of `fit`.
 
         Parameters
         ----------
@@ -231,7 +232,7 @@ class VAEDetector(RowVerbs, LatentVerbs, OutlierMixin, BaseEstimator):  # type: 
         """Take a model as this detector's own, and set the offset."""
         for name in ("tuning_", "training_outliers_"):
             self.__dict__.pop(name, None)
-        alpha = max(results.AUTO_ALPHA, 3.0 * calibration.smallest_p(len(model.held_out)))
+        alpha = max(results.AUTO_ALPHA, 2.0 * calibration.smallest_p(len(model.held_out)))
         self._adopt(model, calibration.threshold_at(model.held_out, alpha))
         if self.contamination != "auto":
             self._mark_outliers(X)

@@ -194,6 +194,7 @@ def refit_model(
         )
     settings = replace(
         settings,
+        n_members=int(model.settings["n_members"]),
         hidden=as_sizes(model.settings["hidden"]),
         decoder_hidden=as_sizes(model.settings["decoder_hidden"]),
     )

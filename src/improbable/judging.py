@@ -78,9 +78,15 @@ class Tally:
         np.add.at(total, place, np.concatenate([self._counts, counts]))
         self._levels, self._counts = merged, total
 
-    def drift(self, n_held_out: int) -> calibration.Drift:
-        """Test of the p-values counted so far."""
-        return calibration.drift(self._levels, self._counts, n_held_out)
+    def drift(self, held_out: Floats) -> calibration.Drift:
+        """Test of the p-values counted so far, by the scores behind them."""
+        return calibration.drift(self._levels, self._counts, held_out)
+
+    def warn(self, question: Question, n_held_out: int) -> None:
+        """Say so when an `fdr` flags nothing of what held-out rows cannot tell apart."""
+        if question.fdr is not None and not question.tail:
+            counted = self._levels, self._counts
+            results.warn_undiscovered(*counted, question.fdr, n_held_out)
 
     def q_values(self) -> Callable[[Floats], Floats]:
         """Function from p-values that were counted to their q-values."""

@@ -133,7 +133,7 @@ class Model:
         return self.evaluate(rows, lambda draws: function(draws).mean(dim=0))
 
     def score_with_error(self, rows: Rows, name: str) -> tuple[Floats, Floats]:
-        """A score and its Monte-Carlo standard error, shapes (n,)."""
+        """A score and its Monte-Carlo standard error, to the ninth decimal, shapes (n,)."""
         function = scores.score_named(name)
         both = self.evaluate(
             rows,
@@ -141,7 +141,7 @@ class Model:
                 [function(draws).mean(dim=0), scores.standard_error(function, draws)], dim=1
             ),
         ).reshape(-1, 2)
-        return both[:, 0], both[:, 1]
+        return both[:, 0], np.round(both[:, 1], DECIMALS)
 
     def allowance(self, rows: Rows) -> Floats:
         """Nats that make rows with missing cells comparable with complete ones, shape (n,)."""

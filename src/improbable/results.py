@@ -86,14 +86,15 @@ def warn_unsupported(alpha: float, n: int, *, tail: bool) -> None:
     )
 
 
-def warn_undiscovered(p: Floats, flagged: Bools, n: int, *, tail: bool) -> None:
+def warn_undiscovered(levels: Floats, counts: NDArray[np.int64], fdr: float, n: int) -> None:
     """Say so when nothing is flagged though more rows than by chance are beyond those held out."""
-    least = calibration.smallest_p(n)
-    odd = int((p <= least).sum())
-    if tail or flagged.any() or odd <= max(1.0, 2.0 * least * len(p)):
+    least, total = calibration.smallest_p(n), int(counts.sum())
+    odd = int(counts[levels <= least].sum())
+    flagged = calibration.q_value_levels(levels, counts) <= fdr
+    if flagged.any() or odd <= max(1.0, 2.0 * least * total):
         return
     warnings.warn(
-        f"Nothing is flagged at this fdr, though {odd} of {len(p)} rows are beyond all {n} "
+        f"Nothing is flagged at this fdr, though {odd} of {total} rows are beyond all {n} "
         "held-out rows, which cannot tell how far. Fit on more rows, or pass tail=True.",
         CalibrationWarning,
         stacklevel=4,
@@ -115,8 +116,8 @@ def detect(
     p = model.p_values(score, tail=tail)
     q = calibration.q_values(p)
     flagged = p <= alpha if fdr is None else q <= fdr
-    if fdr is not None:
-        warn_undiscovered(p, flagged, len(model.held_out), tail=tail)
+    if fdr is not None and not tail:
+        warn_undiscovered(*np.unique(p, return_counts=True), fdr, len(model.held_out))
     reasons = top_reasons(model, source, rows, np.flatnonzero(flagged))
     return Detection(flagged, p, q, score, error, reasons, model.codec.remarks(rows, source))
 

@@ -62,7 +62,7 @@ class RowVerbs:
         model = self._fitted()
         p = model.p_values(model.decision_scores(model.codec.transform(model.codec.read(X))))
         levels, counts = np.unique(p, return_counts=True)
-        return drift(levels, counts, len(model.held_out))
+        return drift(levels, counts, model.held_out)
 
     def stream(
         self,
@@ -103,7 +103,11 @@ class RowVerbs:
         return results.reconstruct(model, model.codec.read(X))
 
     def impute(self, X: Any) -> Any:
-        """The same rows with missing cells filled by their importance-weighted expectation."""
+        """The same rows with missing cells filled by their importance-weighted expectation.
+
+        It is taken on the scale that a column is modeled on, so that of a skewed
+        column it lies near the median, below the mean.
+        """
         model = self._fitted()
         return results.impute(model, model.codec.read(X))
 

@@ -53,12 +53,13 @@ def build(
 
     It holds ids, posteriors and the columns kept, and can be read as any table.
     """
-    from improbable.cli.destinations import check_destination
+    from improbable.cli.destinations import check_apart, check_destination
     from improbable.cli.inputs import InputFile
     from improbable.cli.searching import build_index
     from improbable.persistence import load
 
     check_destination(output)
+    check_apart(output, input, model)
     fitted = load(model).model_
     source = InputFile(input, format, array, labels, batch_rows)
     with rows_bar("encoding", shown=progress) as moved:
@@ -85,7 +86,7 @@ def add(
     json: Json = False,
 ) -> None:
     """Add rows to an index, encoded by the model that it was built with."""
-    from improbable.cli.destinations import check_destination
+    from improbable.cli.destinations import check_apart, check_destination
     from improbable.cli.inputs import InputFile
     from improbable.cli.searching import extend_index
     from improbable.latent.index import LatentIndex
@@ -93,6 +94,7 @@ def add(
 
     target = output or index
     check_destination(target)
+    check_apart(target, input, model)
     fitted, before = load(model).model_, LatentIndex.load(index)
     source = InputFile(input, format, array, labels, batch_rows)
     with rows_bar("encoding", shown=progress) as moved:
@@ -153,13 +155,14 @@ def search(
     otherwise; probability, that the item produced the query; distance, in the item's standard
     deviations. --json prints a line a query.
     """
-    from improbable.cli.destinations import check_output
+    from improbable.cli.destinations import check_apart, check_output
     from improbable.cli.places import input_file
     from improbable.cli.searching import Search, queries
     from improbable.latent.index import LatentIndex
 
     if output is not None:
         check_output(output, output_format)
+        check_apart(output, input, index, model)
     items = LatentIndex.load(index)
     places = queries(items, model, input_file(input, format, array, batch_rows), row, z)
     found = Search(k, metric, recall, where or (), show or ()).run(items, places)

@@ -47,6 +47,7 @@ def explain(
     the interval holds 90 % of what the other columns let expect. Of images, says which ninths
     surprise most, in nats below what is usual there. --json prints a line a row.
     """
+    from improbable.cli.destinations import check_apart
     from improbable.cli.explaining import (
         check_explained_output,
         explained,
@@ -59,6 +60,7 @@ def explain(
     fitted = load(model).model_
     if output is not None:
         check_explained_output(output, output_format, fitted.codec)
+        check_apart(output, input, model)
     feed = open_feed(InputFile(input, format, array, batch_rows=batch_rows), fitted.codec)
     picked = pick_rows(feed, row) if row else pick_least_normal(feed, fitted, top)
     found = explained(fitted, feed, picked)

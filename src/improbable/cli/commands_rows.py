@@ -59,7 +59,7 @@ def score(
     and warnings; images have a column image, their file name or position. Any number of rows
     passes through in constant memory; the output appears when all of it is ready.
     """
-    from improbable.cli.destinations import check_output
+    from improbable.cli.destinations import check_apart, check_output
     from improbable.cli.engines import check_engine, open_engine
     from improbable.cli.inputs import InputFile, open_feed
     from improbable.cli.scoring import Scoring
@@ -70,6 +70,7 @@ def score(
     question.check()
     check_engine(engine, workers)
     check_output(output, output_format)
+    check_apart(output, input, model)
     fitted = load(model).model_
     feed = open_feed(InputFile(input, format, array, labels, batch_rows), fitted.codec)
     with open_engine(engine, workers, model, fitted, question) as judging:
@@ -98,6 +99,7 @@ def reconstruct(
 
     The output has the columns seen at fit, in their units and types.
     """
+    from improbable.cli.destinations import check_apart
     from improbable.cli.filling import reconstruct_file
     from improbable.cli.inputs import InputFile, open_feed
     from improbable.cli.outputs import check_rows_output
@@ -105,6 +107,7 @@ def reconstruct(
 
     fitted = load(model).model_
     check_rows_output(output, output_format, fitted.codec)
+    check_apart(output, input, model)
     source = InputFile(input, format, array, batch_rows=batch_rows)
     feed = open_feed(source, fitted.codec)
     with rows_bar("reconstructing", shown=progress) as moved:
@@ -127,6 +130,7 @@ def impute(
 
     All other cells and columns stay as they are.
     """
+    from improbable.cli.destinations import check_apart
     from improbable.cli.filling import impute_file
     from improbable.cli.inputs import InputFile, open_feed
     from improbable.cli.outputs import check_rows_output
@@ -134,6 +138,7 @@ def impute(
 
     fitted = load(model).model_
     check_rows_output(output, output_format, fitted.codec)
+    check_apart(output, input, model)
     source = InputFile(input, format, array, batch_rows=batch_rows)
     feed = open_feed(source, fitted.codec)
     with rows_bar("imputing", shown=progress) as moved:

@@ -23,10 +23,11 @@ def check_destination(path: str) -> None:
         raise DataError(f"{folder} is no folder that can be written to. Choose another path.")
 
 
-def check_apart(path: str, input: str) -> None:
-    """Refuse to write a model over what it learns from."""
-    if os.path.exists(path) and os.path.exists(input) and os.path.samefile(path, input):
-        raise DataError(f"{path} is what to learn from. Name another file for the model.")
+def check_apart(path: str, *others: str | None) -> None:
+    """Refuse to write over what is read, or what else is written."""
+    for other in others:
+        if other not in (None, "-") and os.path.realpath(path) == os.path.realpath(str(other)):
+            raise DataError(f"{path} is named twice. Name another file for the output.")
 
 
 def check_output(path: str, format: str | None) -> None:

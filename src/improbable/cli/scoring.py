@@ -86,7 +86,8 @@ class Scoring:
                     moved(batch.num_rows)
             with rows_bar("writing", shown=shown, total=feed.n_rows) as moved:
                 flagged = self._write(scored, feed, output, format=format, moved=moved)
-        drift = scored.tally.drift(len(self.model.held_out))
+        scored.tally.warn(self.question, len(self.model.held_out))
+        drift = scored.tally.drift(self.model.held_out)
         return Outcome(feed.n_rows, flagged, drift)
 
     def _judged(self, feed: Feed) -> Judged:

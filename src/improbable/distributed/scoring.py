@@ -168,7 +168,8 @@ def score_dataset(
     Warns
     -----
     CalibrationWarning
-        If `alpha` is below what the held-out rows can support.
+        If `alpha` is below what the held-out rows can support, or `fdr` flags none of
+        those that they cannot tell apart.
     """
     question = Question(alpha, fdr, tail)
     question.check()
@@ -179,7 +180,7 @@ def score_dataset(
     results.warn_unsupported(question.most_alpha, len(model.held_out), tail=tail)
     judging = (path, read_header(path)["digest"], question, prefix)
     scored = _scored(dataset, judging, n_workers, batch_rows)
-    decision = _decision(scored, question, prefix)
+    decision = _decision(scored, question, prefix, len(model.held_out))
     found: Dataset = scored.map_batches(
         partial(_decided, decision=decision, names=names),
         batch_format="pyarrow",
@@ -226,7 +227,7 @@ def _scored(dataset: Any, judging: tuple[Any, ...], n_workers: int | None, batch
         ).materialize()
 
 
-def _decision(scored: Any, question: Question, prefix: str) -> Decision:
+def _decision(scored: Any, question: Question, prefix: str, n_held_out: int) -> Decision:
     """What all rows tell together: q-values, and the columns that none of them holds."""
     p_value = prefix + "p_value"
     tally, never = Tally(), None
@@ -235,6 +236,7 @@ def _decision(scored: Any, question: Question, prefix: str) -> Decision:
         for names in batch[NEVER].unique().to_pylist():
             absent = names.split("\n") if names else []
             never = absent if never is None else [name for name in never if name in absent]
+    tally.warn(question, n_held_out)
     return Decision(question, tally.q_values(), never or [], prefix)
 
 
