@@ -19,7 +19,6 @@ from improbable.data.columns import (
     Constant,
     Count,
     Cyclic,
-    Datetime,
     Identifier,
     Positive,
     Real,
@@ -27,6 +26,7 @@ from improbable.data.columns import (
 from improbable.data.frames import read_frame
 from improbable.data.inference import infer_kind
 from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_name, kind_to_json
+from improbable.data.moments import YEAR, Datetime
 from improbable.data.raw import RawColumn
 from improbable.data.schema import fit_column
 from improbable.data.table import TableCodec
@@ -221,19 +221,18 @@ def test_unit_changes_nothing(kind, data):
         assert part.floor == pytest.approx(twin.floor, rel=1e-6)
 
 
-@pytest.mark.parametrize("kind", [Real(), Positive(), Count(), Datetime()])
+@pytest.mark.parametrize("kind", [Real(), Positive(), Count()])
 @FUZZ
 @given(data=st.data())
 def test_beyond_the_range_encoding_is_monotone(kind, data):
     column = np.array(data.draw(lists(st.integers(0, 1000))), dtype=float)
     fitted = kind.fit(column)
-    place = 0 if isinstance(kind, Datetime) else -1
     step = np.ptp(column) or abs(column.max()) or 1.0
     steps = np.concatenate([np.logspace(-1, 4, 20), np.logspace(10, 300, 20), [np.inf]])
     for edge, sign in ((column.max(), 1.0), (column.min(), -1.0)):
         cells = fitted.transform(edge + sign * step * steps)
         assert cells.out_of_range.all()
-        sizes = sign * cells.values[:, place]
+        sizes = sign * cells.values[:, -1]
         assert (np.diff(sizes[:20]) > 0.0).all(), "strictly worse, short of the ceiling"
         assert (np.diff(sizes) >= 0.0).all()
 
@@ -307,6 +306,15 @@ def test_binary_encodes_the_second_name_as_one():
     assert fitted.n_seen == 3
 
 
+def test_the_bucket_is_no_more_probable_than_its_names():
+    values = np.array(["a"] * 30 + ["b"] * 20 + [f"rare {i}" for i in range(50)], dtype=object)
+    kind = Categorical(max_categories=3).fit(values)
+    likely = np.array(
+        [[0.3, 0.2, 0.5], [0.001, 0.999, 0.0], [0.005, 0.005, 0.99], [0.0, 0.0, 1.0]]
+    )
+    assert kind.inverse_transform(likely).tolist() == ["a", "b", "rare 0", "rare 0"]
+
+
 def test_cyclic_sees_a_full_turn_as_no_change():
     fitted = Cyclic(period=24.0).fit(np.arange(24.0))
     hours = np.array([0.0, 6.0, 23.5, 12.0])
@@ -327,6 +335,62 @@ def test_datetime_learns_the_cycles_that_training_spans():
     np.testing.assert_allclose(cells.values[0, 1:], cells.values[1, 1:], atol=1e-9)
     assert cells.values[0, 0] < cells.values[1, 0]
     assert cells.observed.tolist() == [[True] * 3, [True] * 3, [False] * 3]
+
+
+def test_moments_up_to_a_year_outside_the_training_range_are_at_its_ends():
+    day = 86_400.0
+    column = 1.7e9 + np.arange(100) * day
+    kind = Datetime().fit(column)
+    ends = kind.transform(column[[0, -1]]).values[:, 0]
+    steps = np.array([1.0, day, 0.999 * YEAR])
+    farther = YEAR + np.logspace(0, 15, 20)
+    for edge, sign, end in ((column[0], -1.0, ends[0]), (column[-1], 1.0, ends[1])):
+        near = kind.transform(edge + sign * steps)
+        assert near.out_of_range.all()
+        np.testing.assert_allclose(near.values[:, 0], end, atol=1e-9)
+        far = kind.transform(edge + sign * farther).values[:, 0]
+        assert (np.diff(sign * np.append(end, far)) >= 0.0).all()
+        assert sign * (far[10:] - end).min() > 1e-3
+    assert np.isnan(kind.transform(np.array([np.nan])).values).sum() == 0
+
+
+@pytest.mark.parametrize("step", [0.125, 1.0, 60.0, 3_600.0])
+def test_moments_come_back_at_their_step(step):
+    column = 1.7e9 - 1.7e9 % 86_400 + step * np.random.default_rng(0).integers(10**6, size=50)
+    kind = Datetime().fit(column)
+    assert kind.step == (step if step >= 1.0 else 0.0)
+    found = kind.inverse_transform(kind.transform(column).values)
+    np.testing.assert_allclose(found, column, rtol=0.0, atol=1e-5 if step < 1.0 else 0.0)
+
+
+def test_moments_are_given_back_by_the_clock_and_the_calendar():
+    """Nearest to the trend at the expected hour and weekday, as far as these are clear."""
+    hour, day = 3_600.0, 86_400.0
+    monday = 1_704_067_200.0  # 2024-01-01
+    column = monday + np.arange(0.0, 70 * 24) * hour
+    kind = Datetime().fit(column)
+    (wednesday_noon,) = kind.transform(np.array([monday + 2 * day + 12 * hour])).values
+    (other,) = kind.transform(np.array([monday + 32 * day + 3 * hour])).values  # a Friday night
+    mixed = np.append(other[:1], wednesday_noon[1:])[None]
+    assert kind.inverse_transform(mixed)[0] == monday + 30 * day + 12 * hour
+    unclear = mixed.copy()
+    unclear[:, 1:3] *= 0.1  # no hour stands out: that of the week's angle stays
+    assert abs(kind.inverse_transform(unclear)[0] - monday - 30.5 * day) <= hour
+    unclear[:, 3:] *= 0.1
+    assert kind.inverse_transform(unclear)[0] == monday + 32 * day + 3 * hour
+
+
+def test_moments_of_older_files_are_what_they_were():
+    column = 1.7e9 + np.arange(300) * 3_600.0
+    kind = Datetime().fit(column)
+    record = kind_to_json(kind)
+    del record["horizon"], record["step"]
+    older = kind_from_json(record)
+    later = older.transform(column[-1:] + 30 * 86_400.0).values
+    assert later[0, 0] > kind.transform(column[-1:]).values[0, 0] + 1.0
+    later[:, 1:] = 0.6
+    trend = kind.trend.inverse_transform(later[:, :1])
+    np.testing.assert_array_equal(older.inverse_transform(later), trend)
 
 
 def test_datetime_tells_moments_of_a_short_span_apart():

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
         Constant,
         Count,
         Cyclic,
-        Datetime,
         Identifier,
         Positive,
         Real,
     )
     from improbable.data.images import ImageCodec
+    from improbable.data.moments import Datetime
     from improbable.data.sequences import SequenceCodec
     from improbable.data.windows import WindowCodec
     from improbable.datasets import load_thyroid
@@ -51,12 +51,12 @@ _HOMES = {
         "Constant",
         "Count",
         "Cyclic",
-        "Datetime",
         "Identifier",
         "Positive",
         "Real",
     ),
     "improbable.data.images": ("ImageCodec",),
+    "improbable.data.moments": ("Datetime",),
     "improbable.data.sequences": ("SequenceCodec",),
     "improbable.data.windows": ("WindowCodec",),
     "improbable.datasets": ("load_thyroid",),

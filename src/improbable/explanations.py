@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from improbable.calibration import p_values
-from improbable.data.columns import Binary, Categorical, Constant, Datetime
+from improbable.data.columns import Binary, Categorical, Constant
 from improbable.data.frames import frame_library, write_frame
+from improbable.data.moments import Datetime
 from improbable.data.parts import Bools, Floats
 from improbable.data.raw import RawColumn, shown_time
 from improbable.data.table import TableCodec
@@ -93,7 +94,9 @@ class Explanation:
         usual = (self.expected[row, column],) if np.isnan(low) else (low, high)
         dtype = self.time_types[column] if self.time_types else ""
         found, *ends = (_shown(v, dtype) for v in (value, *usual))
-        return f"{name} = {found} (expected {' to '.join(ends)})"
+        moment = bool(dtype) and not dtype.startswith("Duration")
+        near = f", near {self.expected[row, column]}" if moment else ""
+        return f"{name} = {found} (expected {' to '.join(ends)}{near})"
 
     def _names_seen(self, row: int, column: int) -> str:
         seen, total = int(self.seen[row, column]), self.n_seen[column]
@@ -248,8 +251,8 @@ def _summary(
     low, middle, high = _quantiles(codec, i, mixture, entries)
     expected = np.array(middle, dtype=object)
     if isinstance(kind, Datetime):
-        dtype = codec.modeled[i].dtype
-        expected = np.array([shown_time(v, dtype) for v in middle], dtype=object)
+        dtype, moments = codec.modeled[i].dtype, codec.inverse_column(i, mixture.expected)
+        expected = np.array([shown_time(v, dtype) for v in moments], dtype=object)
     return expected, low, high
 
 

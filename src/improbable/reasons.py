@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from improbable.calibration import p_values
-from improbable.data.columns import Datetime
 from improbable.data.frames import Frame
 from improbable.data.images import ImageCodec
+from improbable.data.moments import Datetime
 from improbable.data.parts import Bools, Floats
 from improbable.data.pictures import Images
 from improbable.data.rows import Rows

@@ -105,8 +105,7 @@ class RowVerbs:
     def impute(self, X: Any) -> Any:
         """The same rows with missing cells filled by their importance-weighted expectation.
 
-        It is taken on the scale that a column is modeled on, so that of a skewed
-        column it lies near the median, below the mean.
+        On the scale of the model: of a skewed column it lies near the median.
         """
         model = self._fitted()
         return results.impute(model, model.codec.read(X))

@@ -245,15 +245,14 @@ def cluster(
     again and again instead, by Jeffreys divergence.
     """
     from improbable.cli import parsing
-    from improbable.cli.destinations import check_apart, check_output
+    from improbable.cli.destinations import check_output
     from improbable.cli.grouping import Grouping, cluster_lines
     from improbable.cli.inputs import InputFile, open_feed
     from improbable.cli.merging import checked_linkage
     from improbable.cli.outputs import check_rows_output
     from improbable.persistence import load
 
-    check_output(output, output_format)
-    check_apart(output, input, model, merges, centers)
+    check_output(output, output_format, input, model, merges, centers)
     count = parsing.counts(clusters)
     tree = checked_linkage(linkage, merges, count, divergence, hierarchy=hierarchy)
     detector = load(model)

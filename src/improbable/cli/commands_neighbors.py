@@ -155,14 +155,13 @@ def search(
     otherwise; probability, that the item produced the query; distance, in the item's standard
     deviations. --json prints a line a query.
     """
-    from improbable.cli.destinations import check_apart, check_output
+    from improbable.cli.destinations import check_output
     from improbable.cli.places import input_file
     from improbable.cli.searching import Search, queries
     from improbable.latent.index import LatentIndex
 
     if output is not None:
-        check_output(output, output_format)
-        check_apart(output, input, index, model)
+        check_output(output, output_format, input, index, model)
     items = LatentIndex.load(index)
     places = queries(items, model, input_file(input, format, array, batch_rows), row, z)
     found = Search(k, metric, recall, where or (), show or ()).run(items, places)

@@ -59,7 +59,7 @@ def score(
     and warnings; images have a column image, their file name or position. Any number of rows
     passes through in constant memory; the output appears when all of it is ready.
     """
-    from improbable.cli.destinations import check_apart, check_output
+    from improbable.cli.destinations import check_output
     from improbable.cli.engines import check_engine, open_engine
     from improbable.cli.inputs import InputFile, open_feed
     from improbable.cli.scoring import Scoring
@@ -69,8 +69,7 @@ def score(
     question = Question(alpha, fdr, tail)
     question.check()
     check_engine(engine, workers)
-    check_output(output, output_format)
-    check_apart(output, input, model)
+    check_output(output, output_format, input, model)
     fitted = load(model).model_
     feed = open_feed(InputFile(input, format, array, labels, batch_rows), fitted.codec)
     with open_engine(engine, workers, model, fitted, question) as judging:

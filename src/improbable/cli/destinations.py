@@ -30,8 +30,9 @@ def check_apart(path: str, *others: str | None) -> None:
             raise DataError(f"{path} is named twice. Name another file for the output.")
 
 
-def check_output(path: str, format: str | None) -> None:
-    """Refuse a path that rows cannot be written to, or of no known format."""
+def check_output(path: str, format: str | None, *others: str | None) -> None:
+    """Refuse a path that rows cannot be written to, of no known format, or one of `others`."""
+    check_apart(path, *others)
     try:
         format_of(path, format)
     except DataError as error:

@@ -16,9 +16,9 @@ from improbable.cli.inputs import Feed
 from improbable.cli.outputs import open_arrays, replacing, write_array
 from improbable.cli.retyping import tabular
 from improbable.data.codec import Codec
-from improbable.data.columns import Datetime
 from improbable.data.files import open_writer
 from improbable.data.images import ImageCodec
+from improbable.data.moments import Datetime
 from improbable.data.parts import Floats
 from improbable.errors import DataError
 from improbable.explanations import Explanation

@@ -18,8 +18,6 @@ from improbable.errors import DataError
 
 Values = NDArray[Any]
 MAX_CATEGORIES = 32
-DAY = 86_400.0
-PERIODS = {"day": DAY, "week": 7 * DAY, "year": 365.2425 * DAY}
 
 
 @runtime_checkable
@@ -45,13 +43,13 @@ class _Numeric:
     encoding: NumericEncoding | None
 
     def parts(self) -> tuple[Part, ...]:
-        return _fitted(self.encoding).parts(self.likelihood)
+        return fitted(self.encoding).parts(self.likelihood)
 
     def transform(self, values: Values) -> Cells:
-        return _fitted(self.encoding).transform(values)
+        return fitted(self.encoding).transform(values)
 
     def inverse_transform(self, encoded: Floats) -> Values:
-        return _fitted(self.encoding).inverse_transform(encoded)
+        return fitted(self.encoding).inverse_transform(encoded)
 
 
 @dataclass(frozen=True)
@@ -213,7 +211,10 @@ class Categorical:
         return cells
 
     def inverse_transform(self, encoded: Floats) -> Values:
-        named: Values = np.array(known_names(self.names), dtype=object)[encoded.argmax(axis=1)]
+        """The most probable names; the bucket stands for the most frequent of its own."""
+        share = np.exp(self._rare_log_shares()[: self.width])
+        found: Values = np.array(known_names(self.names), dtype=object)
+        named: Values = found[(encoded * share).argmax(axis=1)]
         return named
 
     def _rare_log_shares(self) -> Floats:
@@ -290,42 +291,6 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class Datetime:
-    """Moments: a trend, and the time of day, week and year where training spans them."""
-
-    trend: NumericEncoding | None = None
-    cycles: tuple[str, ...] = ()
-    storage: str = field(default="time", init=False)
-
-    def fit(self, values: Values) -> Self:
-        finite = values[np.isfinite(values)]
-        span = float(np.ptp(finite)) if len(finite) else 0.0
-        within_day = len(np.unique(np.mod(finite, DAY))) > 1
-        cycles = [name for name, period in PERIODS.items() if span >= period]
-        cycles = [name for name in cycles if name != "day" or within_day]
-        trend = NumericEncoding.fit(values, spike=False)
-        return replace(self, trend=trend, cycles=tuple(cycles))
-
-    def parts(self) -> tuple[Part, ...]:
-        return (*_fitted(self.trend).parts(), *(p for c in self._circles() for p in c.parts()))
-
-    def transform(self, values: Values) -> Cells:
-        cells = _fitted(self.trend).transform(values)
-        circles = [circle.transform(values) for circle in self._circles()]
-        return replace(
-            cells,
-            values=np.hstack([cells.values, *(c.values for c in circles)]),
-            observed=np.hstack([cells.observed, *(c.observed for c in circles)]),
-        )
-
-    def inverse_transform(self, encoded: Floats) -> Values:
-        return _fitted(self.trend).inverse_transform(encoded[:, :1])
-
-    def _circles(self) -> list[Cyclic]:
-        return [Cyclic(period=PERIODS[name]) for name in self.cycles]
-
-
-@dataclass(frozen=True)
 class Identifier:
     """Names that tell rows apart and nothing else: set aside and carried through."""
 
@@ -345,7 +310,8 @@ class Identifier:
         return np.full(len(encoded), None, dtype=object)
 
 
-def _fitted(encoding: NumericEncoding | None) -> NumericEncoding:
+def fitted(encoding: NumericEncoding | None) -> NumericEncoding:
+    """The encoding that a kind has learned; a DataError if it has learned none."""
     if encoding is None:
         raise DataError("This column kind is not fitted. Call `fit` with training values first.")
     return encoding

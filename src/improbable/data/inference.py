@@ -10,11 +10,11 @@ from improbable.data.columns import (
     ColumnKind,
     Constant,
     Count,
-    Datetime,
     Identifier,
     Positive,
     Real,
 )
+from improbable.data.moments import Datetime
 from improbable.data.numeric import is_heavy_tailed
 from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn, Values

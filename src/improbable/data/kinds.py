@@ -3,6 +3,8 @@
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+import numpy as np
+
 from improbable.data.columns import (
     Binary,
     Categorical,
@@ -10,12 +12,12 @@ from improbable.data.columns import (
     Constant,
     Count,
     Cyclic,
-    Datetime,
     Identifier,
     Positive,
     Real,
     Values,
 )
+from improbable.data.moments import Datetime
 from improbable.data.numeric import NumericEncoding
 from improbable.errors import DataError
 
@@ -80,4 +82,6 @@ def _checked(name: str, value: Any) -> Any:
         return bool(value)
     if name in ("max_categories", "n_seen"):
         return max(int(value), int(name == "max_categories"))
+    if name in ("horizon", "step"):
+        return max(float(np.nan_to_num(value)), 0.0)
     return float(value) if name in ("period", "start") else value

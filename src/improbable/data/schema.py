@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.columns import ColumnKind, Constant, Count, Datetime, Identifier
+from improbable.data.columns import ColumnKind, Constant, Count, Identifier
 from improbable.data.frames import Frame
 from improbable.data.inference import infer_kind, unread_measurements
 from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_to_json
+from improbable.data.moments import Datetime
 from improbable.data.parts import Bools, Cells
 from improbable.data.raw import RawColumn, Values, as_storage, shown_time, zone_of
 from improbable.errors import DataError, DataWarning, SchemaError

@@ -1,0 +1,83 @@
+"""Columns of moments: a trend, and the time of day, week and year."""
+
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import numpy as np
+
+from improbable.data.columns import Cyclic, Values, fitted
+from improbable.data.numeric import NumericEncoding
+from improbable.data.parts import Cells, Floats, Part
+
+DAY = 86_400.0
+YEAR = 365.2425 * DAY
+PERIODS = {"day": DAY, "week": 7 * DAY, "year": YEAR}
+STEPS = (DAY, 3_600.0, 60.0, 1.0)
+FEW_TURNS = 0.2
+
+
+@dataclass(frozen=True)
+class Datetime:
+    """Moments: a trend, and the time of day, week and year where training spans them.
+
+    The future is not an anomaly: up to `horizon` seconds outside the training
+    range the trend is that of its nearer end. Farther out it goes on, so that
+    a wrong century is one.
+
+    Moments are given back at the time of day, week and year that is expected
+    nearest to the expected trend, rounded to the `step` of the training values.
+    """
+
+    trend: NumericEncoding | None = None
+    cycles: tuple[str, ...] = ()
+    horizon: float = 0.0
+    step: float = 0.0
+    storage: str = field(default="time", init=False)
+
+    def fit(self, values: Values) -> Self:
+        finite = values[np.isfinite(values)]
+        span = float(np.ptp(finite)) if len(finite) else 0.0
+        within_day = len(np.unique(np.mod(finite, DAY))) > 1
+        cycles = [name for name, period in PERIODS.items() if span >= period]
+        cycles = [name for name in cycles if name != "day" or within_day]
+        trend = NumericEncoding.fit(values, spike=False)
+        step = next((s for s in STEPS if not np.mod(finite, s).any()), 0.0)
+        return replace(self, trend=trend, cycles=tuple(cycles), horizon=YEAR, step=step)
+
+    def parts(self) -> tuple[Part, ...]:
+        return (*fitted(self.trend).parts(), *(p for c in self._circles() for p in c.parts()))
+
+    def transform(self, values: Values) -> Cells:
+        cells = fitted(self.trend).transform(self._within(values))
+        outside = fitted(self.trend).transform(values).out_of_range
+        circles = [circle.transform(values) for circle in self._circles()]
+        return replace(
+            cells,
+            values=np.hstack([cells.values, *(c.values for c in circles)]),
+            observed=np.hstack([cells.observed, *(c.observed for c in circles)]),
+            out_of_range=outside,
+        )
+
+    def inverse_transform(self, encoded: Floats) -> Values:
+        found = fitted(self.trend).inverse_transform(encoded[:, :1])
+        if not self.horizon:
+            return found
+        for i, circle in reversed(list(enumerate(self._circles()))):
+            x, y = encoded[:, 1 + 2 * i], encoded[:, 2 + 2 * i]
+            period = circle.period
+            ahead = np.mod(np.arctan2(y, x) / (2.0 * np.pi) * period - found, period)
+            nearest = found + ahead - np.where(ahead > period / 2.0, period, 0.0)
+            found = np.where(np.hypot(x, y) > FEW_TURNS, nearest, found)
+        return np.round(found / self.step) * self.step if self.step else found
+
+    def _within(self, values: Values) -> Values:
+        """Moments as the trend has them: those less than a horizon outside at its ends."""
+        trend = fitted(self.trend)
+        first, last = (trend.loc + end * trend.scale for end in (trend.low, trend.high))
+        late = np.maximum(values - last - self.horizon, 0.0)
+        early = np.maximum(first - values - self.horizon, 0.0)
+        inside = np.clip(values, first, last) if self.horizon else values
+        return inside + late - early if self.horizon else values
+
+    def _circles(self) -> list[Cyclic]:
+        return [Cyclic(period=PERIODS[name]) for name in self.cycles]
