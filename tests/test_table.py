@@ -547,6 +547,44 @@ def test_numbers_as_text_that_a_word_spoils_are_said_to_be_set_aside():
     assert codec.inverse_transform(codec.transform(table).values).to_native()["b"].type == "string"
 
 
+@pytest.mark.parametrize(
+    ("write", "what"),
+    [
+        (lambda i: f"{1_000 + i * 37:,}.50", "numbers"),
+        (lambda i: f"{i},{i % 10}0", "numbers"),
+        (lambda i: f"CHF {i}.25", "numbers"),
+        (lambda i: f"{i}.5 %", "numbers"),
+        (lambda i: f"-€{i}", "numbers"),
+        (lambda i: f"{i % 28 + 1}.{i % 12 + 1}.2024", "dates"),
+        (lambda i: f"{i % 12 + 1}/{i % 28 + 1}/24 10:{i % 60:02d}", "dates"),
+        (lambda i: f"{i % 28 + 1} Mar {1990 + i % 30}", "dates"),
+    ],
+)
+def test_numbers_and_dates_written_in_another_way_are_said_to_be_names(write, what):
+    cells = [write(i) for i in range(1, 101)]
+    table = pa.table({"a": np.arange(100.0) ** 1.5, "b": cells})
+    with pytest.warns(DataWarning, match=f"'b' is taken for names, .* look like {what}"):
+        TableCodec().fit(table)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda i: f"192.168.{i}.{i * 7 % 256}",
+        lambda i: f"A-{i}",
+        lambda i: f"1.{i}.3",
+        lambda i: f"555-01{i:02d}",
+        lambda i: f"user{i}@host",
+        lambda i: f"{i:05d}",
+        lambda i: f"{i % 24}:{i % 60:02d}",
+    ],
+)
+def test_names_with_digits_are_names(write):
+    cells = [write(i) for i in range(1, 101)]
+    codec = TableCodec().fit(pa.table({"a": np.arange(100.0) ** 1.5, "b": cells}))
+    assert {type(column.kind).__name__ for column in codec.columns} <= {"Real", "Identifier"}
+
+
 def test_row_numbers_are_set_aside_whichever_rows_are_kept_out():
     numbers = np.random.default_rng(0).permutation(np.arange(500, 1500))[:600]
     table = pa.table({"a": np.random.default_rng(1).normal(size=600), "row": numbers})

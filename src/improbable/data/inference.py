@@ -1,5 +1,6 @@
 """Which kind a column is, from its values."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,6 +26,13 @@ IDENTIFIER_ROWS = 20
 REPEATS = 7.0
 MOST_CODES, MOST_UNREAD = 20, 0.1
 PROBE = 200
+_SIZE = r"(?:\d{1,3}(?:[.,' ]\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)?)"
+_UNIT = r"(?:%|[A-Z]{3}|[^\w\s.,'+-])"
+AMOUNT = re.compile(rf"{_UNIT}?\s?[-+(]?{_UNIT}?\s?{_SIZE}\)?\s?{_UNIT}?")
+DATE = re.compile(
+    r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}([ T]\d{1,2}:\d{2}.*)?|"
+    r"(\d{1,2}[. -]{1,2})?[A-Z][a-z]{2,8}\.?[ -](\d{1,2},? )?\d{2,4}"
+)
 
 
 def infer_kind(column: RawColumn, *, named: bool, log: bool = True) -> ColumnKind:
@@ -127,3 +135,17 @@ def unread_measurements(values: Values) -> list[str]:
     if not _measured(numbers) or unreadable.sum() > MOST_UNREAD * len(present):
         return []
     return [str(word) for word in dict.fromkeys(values[unreadable])]
+
+
+def foreign_words(values: Values) -> tuple[str, str]:
+    """What texts look like that are written in another way, and one of them; "" if nothing.
+
+    "numbers" with commas, units or signs of money, or "dates" in another order.
+    """
+    present = [v.strip() for v in values if v is not None][:PROBE]
+    for what, pattern in (("numbers", AMOUNT), ("dates", DATE)):
+        odd = [v for v in present if pattern.fullmatch(v) and parse_number(v) is None]
+        alike = sum(bool(pattern.fullmatch(v)) for v in present)
+        if odd and alike >= (1.0 - MOST_UNREAD) * len(present) and len(set(present)) > MOST_CODES:
+            return what, odd[0]
+    return "", ""

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.columns import ColumnKind, Constant, Count, Identifier
+from improbable.data.columns import Categorical, ColumnKind, Constant, Count, Identifier
 from improbable.data.frames import Frame
-from improbable.data.inference import infer_kind, unread_measurements
+from improbable.data.inference import foreign_words, infer_kind, unread_measurements
 from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_to_json
 from improbable.data.moments import Datetime
 from improbable.data.parts import Bools, Cells
@@ -226,16 +226,23 @@ def fit_column(
 
 
 def _warn_of_measurements(name: str, raw: RawColumn, kind: ColumnKind) -> None:
-    """Say so when a column is set aside though nearly all of its cells are numbers."""
-    if not isinstance(kind, Identifier) or raw.storage != "text":
+    """Say so when a column is taken for names though nearly all of its cells are numbers."""
+    if not isinstance(kind, Identifier | Categorical) or raw.storage != "text":
         return
-    if odd := unread_measurements(raw.values):
-        warnings.warn(
-            f"Column {name!r} is set aside as an identifier, though nearly all of its cells are "
-            f"numbers: {odd[0]!r} is none. Clean it, or say columns={{{name!r}: 'identifier'}}.",
-            DataWarning,
-            stacklevel=4,
+    what, example = foreign_words(raw.values)
+    odd = unread_measurements(raw.values) if isinstance(kind, Identifier) else []
+    if what:
+        problem = f"is taken for names, though its cells look like {what}, as {example!r} does"
+    elif odd:
+        problem = (
+            "is set aside as an identifier, though nearly all of its cells are "
+            f"numbers: {odd[0]!r} is none"
         )
+    else:
+        return
+    known = "categorical" if isinstance(kind, Categorical) else "identifier"
+    remedy = f"Convert it, or say columns={{{name!r}: {known!r}}}."
+    warnings.warn(f"Column {name!r} {problem}. {remedy}", DataWarning, stacklevel=4)
 
 
 def _with_likelihood(kind: ColumnKind, likelihood: str | None, *, by_name: bool) -> ColumnKind:
