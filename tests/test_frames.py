@@ -15,7 +15,7 @@ from pandas.testing import assert_frame_equal
 from polars.testing import assert_frame_equal as assert_polars_equal
 
 from improbable.data.frames import read_frame, write_frame
-from improbable.data.raw import RawColumn, as_storage
+from improbable.data.raw import RawColumn, as_storage, shown_time, zone_of
 from improbable.data.texts import number_text, parse_number, parse_time, plain_words, time_text
 from improbable.errors import DataError
 
@@ -261,6 +261,24 @@ def test_categories_of_numbers_stay_categories():
     enum = pl.DataFrame({"a": pl.Series(["x", "y"], dtype=pl.Enum(["x", "y"]))})
     assert read_frame(enum).columns["a"].dtype == "Enum"
     assert back(enum)["a"].to_list() == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "name"),
+    [
+        ("America/New_York", "America/New_York"),
+        ("Etc/GMT+5", "Etc/GMT+5"),
+        (dt.timezone(dt.timedelta(hours=2)), "+02:00"),
+    ],
+)
+def test_moments_of_every_zone_are_moments(zone, name):
+    """Zones with an underscore, a digit or a plain offset, which pandas has and few others."""
+    frame = pd.DataFrame({"when": pd.date_range("2026-01-01", periods=3, freq="h", tz=zone)})
+    column = read_frame(frame).columns["when"]
+    assert (column.storage, zone_of(column.dtype)) == ("time", name)
+    assert column.values[0] == pd.Timestamp("2026-01-01", tz=zone).timestamp()
+    pd.testing.assert_frame_equal(back(frame), frame, check_freq=False)
+    assert shown_time(column.values[0], column.dtype).startswith("2026-01-01T00:00:00")
 
 
 def test_nanoseconds_are_rounded_to_microseconds():

@@ -6,24 +6,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from improbable.calibration import p_values
 from improbable.data.columns import Binary, Categorical, Constant
 from improbable.data.frames import frame_library, write_frame
-from improbable.data.moments import Datetime
-from improbable.data.parts import Bools, Floats
+from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn, shown_time
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
-from improbable.generation import Mixture
 from improbable.wording import in_words
 
-GRID = ndtri((np.arange(16) + 0.5) / 16)
-INTERVAL = (0.05, 0.95)
-BLOCK = 64
 Values = NDArray[Any]
-Conditional = Callable[[NDArray[np.intp], Bools], Mixture]
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,7 +39,7 @@ class Explanation:
         The value found, and the most likely one given the row's other columns.
     lower, upper : ndarray of shape (n_samples, n_columns)
         90 % interval given the other columns, in the column's unit (seconds
-        since 1970 for dates). NaN for names.
+        since 1970 for dates), as wide as held-out rows ask for. NaN for names.
     seen : ndarray of int of shape (n_samples, n_columns)
         Training rows with the same name; -1 for numbers.
     n_seen : tuple of int
@@ -192,103 +185,6 @@ def _column_wise(statistic: Callable[[Floats], Any], shares: Floats) -> Floats:
         known = column[~np.isnan(column)]
         out[i] = statistic(known) if len(known) else 0.0
     return out
-
-
-@dataclass(frozen=True)
-class Expected:
-    """Expected values and intervals of chosen cells; empty elsewhere."""
-
-    values: Values
-    lower: Floats
-    upper: Floats
-
-
-def expected_cells(
-    codec: TableCodec | WindowCodec, observed: Bools, chosen: Bools, conditional: Conditional
-) -> Expected:
-    """What each chosen cell was expected to be, given the other columns of its row.
-
-    Parameters
-    ----------
-    codec : TableCodec or WindowCodec
-    observed : ndarray of bool of shape (n, n_parts)
-        Parts of the rows that hold a value.
-    chosen : ndarray of bool of shape (n, n_columns)
-        Cells to answer for: each costs a row with that cell hidden.
-    conditional : callable
-        From positions of rows, and what of each is visible, to the mixture of all
-        their cells; `generation.conditional` of those rows.
-    """
-    values = np.full(chosen.shape, None, dtype=object)
-    lower, upper = np.full(chosen.shape, np.nan), np.full(chosen.shape, np.nan)
-    varies = chosen.copy()
-    for i, column in enumerate(codec.modeled):
-        if isinstance(column.kind, Constant):
-            values[chosen[:, i], i], varies[:, i] = column.kind.value, False
-    cells = np.argwhere(varies)
-    for some in np.split(cells, range(BLOCK, len(cells), BLOCK)) if len(cells) else []:
-        visible = observed[some[:, 0]]
-        for cell, i in enumerate(some[:, 1]):
-            visible[cell, codec.column_entries(i)[1]] = False
-        mixture = conditional(some[:, 0], visible)
-        for i in np.unique(some[:, 1]):
-            here = some[:, 1] == i
-            rows = some[here, 0]
-            found = _summary(codec, i, mixture.take(np.flatnonzero(here)))
-            values[rows, i], lower[rows, i], upper[rows, i] = found
-    return Expected(values, lower, upper)
-
-
-def _summary(
-    codec: TableCodec | WindowCodec, i: int, mixture: Mixture
-) -> tuple[Values, Floats, Floats]:
-    """Expected value and interval of one column of a mixture, in its own unit."""
-    kind = codec.modeled[i].kind
-    entries, parts = codec.column_entries(i)
-    nothing = np.full(mixture.weights.shape[1], np.nan)
-    if codec.parts[parts[0]].likelihood == "von_mises" or kind.storage == "text":
-        return codec.inverse_column(i, mixture.expected), nothing, nothing
-    low, middle, high = _quantiles(codec, i, mixture, entries)
-    expected = np.array(middle, dtype=object)
-    if isinstance(kind, Datetime):
-        dtype, moments = codec.modeled[i].dtype, codec.inverse_column(i, mixture.expected)
-        expected = np.array([shown_time(v, dtype) for v in moments], dtype=object)
-    return expected, low, high
-
-
-def _quantiles(
-    codec: TableCodec | WindowCodec, i: int, mixture: Mixture, entries: list[int]
-) -> tuple[Floats, Floats, Floats]:
-    """5 %, 50 % and 95 % quantiles of a numeric column, from equally likely grid points."""
-    has_spike = len(entries) > 1 and not isinstance(codec.modeled[i].kind, Datetime)
-    size = entries[1] if has_spike else entries[0]
-    points = mixture.mean[..., size, None] + np.sqrt(mixture.variance[..., size, None]) * GRID
-    weights = np.broadcast_to(mixture.weights[..., None] / len(GRID), points.shape)
-    encoded = np.zeros((points.size, mixture.mean.shape[-1]))
-    encoded[:, entries[0]] = 1.0
-    encoded[:, size] = points.ravel()
-    values = codec.inverse_column(i, encoded).reshape(points.shape)
-    if has_spike:
-        present = mixture.mean[..., entries[0]]
-        weights = weights * present[..., None]
-        zero = (mixture.weights * (1.0 - present))[..., None]
-        values = np.concatenate([values, np.zeros_like(zero)], axis=-1)
-        weights = np.concatenate([weights, zero], axis=-1)
-    values = np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
-    weights = np.moveaxis(weights, 1, 0).reshape(len(values), -1)
-    return _weighted_quantiles(values, weights)
-
-
-def _weighted_quantiles(values: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
-    order = np.argsort(values, axis=1)
-    ranked = np.take_along_axis(values, order, axis=1)
-    reached = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
-    reached /= reached[:, -1:]
-    found = [
-        ranked[np.arange(len(ranked)), np.argmax(reached >= level - 1e-12, axis=1)]
-        for level in (INTERVAL[0], 0.5, INTERVAL[1])
-    ]
-    return found[0], found[1], found[2]
 
 
 def names_seen(

@@ -1,13 +1,13 @@
 """After training: the prior of the scores, and what is made of the rows kept out."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import torch
 
 from improbable.data.parts import Floats
-from improbable.data.rows import Rows
+from improbable.data.rows import DenseRows, Rows
 from improbable.distributions import DiagonalNormal
 from improbable.explanations import Reference
 from improbable.lengths import Leveling
@@ -20,6 +20,7 @@ REFERENCE_ENTRIES = 2_000_000
 PRIOR_ROWS, WIDTH_ROWS = 4_096, 512
 LEVEL_ROWS = 1_000
 AT_ONCE = 1_024
+PROBED_ROWS = 24
 
 
 def make_prior(
@@ -68,7 +69,14 @@ def calibrated(model: Model, held_out: Rows) -> Model:
     shares = np.where(reference.missing, np.nan, model.shares(reference))
     model = replace(model, reference=Reference(shares))
     model = replace(model, typical=typical_cells(model, reference))
-    return _with_scores(model, held_out)
+    return _with_scores(replace(model, probe=_probe(held_out)), held_out)
+
+
+def _probe(held_out: Rows) -> Rows:
+    """A few rows from all over those held out, apart from the others in memory."""
+    some = np.linspace(0, len(held_out) - 1, min(PROBED_ROWS, len(held_out)))
+    rows = held_out.take(some.astype(np.intp))
+    return DenseRows(**{f.name: getattr(rows, f.name) for f in fields(DenseRows)})
 
 
 def leveled(model: Model, learned: Sequence[Rows], held_out: Rows) -> Model:

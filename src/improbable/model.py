@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from improbable import calibration, scores
+from improbable import calibration, generation, scores
 from improbable.data.codec import Codec
-from improbable.data.parts import Floats
+from improbable.data.parts import Bools, Floats
 from improbable.data.rows import Rows
+from improbable.data.table import TableCodec
+from improbable.data.windows import WindowCodec
+from improbable.expectations import Conditional, stretches
 from improbable.explanations import Reference
 from improbable.generation import filled_where_missing
 from improbable.latent.gaussians import Posterior
@@ -62,6 +66,11 @@ class Model:
         Network sizes: latent_dim, hidden, decoder_hidden, n_members.
     leveling : Leveling, optional
         What makes decision scores comparable, where rows differ in size.
+    probe : Rows, optional
+        A few held-out rows, never written to a file: what `stretch` is found by
+        when it is first asked for.
+    known_stretch : ndarray of shape (n_columns,), optional
+        `stretch` as a file holds it.
     """
 
     codec: Codec
@@ -76,6 +85,28 @@ class Model:
     history: History
     settings: dict[str, Any]
     leveling: Leveling | None = None
+    probe: Rows | None = None
+    known_stretch: Floats | None = None
+
+    @cached_property
+    def stretch(self) -> Floats:
+        """Factors of the intervals, shape (n_columns,); see `expectations.stretches`."""
+        if self.known_stretch is not None:
+            return self.known_stretch
+        codec = self.codec
+        if self.probe is None or not isinstance(codec, TableCodec | WindowCodec):
+            return np.ones(len(codec.names))
+        return stretches(codec, self.probe, self.conditional(self.probe))
+
+    def conditional(self, rows: Rows) -> Conditional:
+        """Mixtures of cells of some rows, given what of each is visible."""
+
+        def given(index: NDArray[np.intp], visible: Bools) -> generation.Mixture:
+            batch = as_batch(rows.take(index))
+            seen = torch.from_numpy(visible).to(batch.values.dtype)
+            return generation.conditional(self.vae, batch, seen, self.noise)
+
+        return given
 
     @property
     def lead(self) -> int:

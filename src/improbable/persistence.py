@@ -24,6 +24,7 @@ from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.detector import VAEDetector
 from improbable.errors import FormatError
+from improbable.expectations import MOST_STRETCH
 from improbable.explanations import Reference
 from improbable.latent.algebra import Direction
 from improbable.lengths import Leveling
@@ -158,6 +159,7 @@ def _arrays(model: Model) -> Arrays:
         "held_out": np.ascontiguousarray(model.held_out),
         "reference": np.ascontiguousarray(model.reference.shares),
         "typical": np.ascontiguousarray(model.typical),
+        "stretch": np.ascontiguousarray(model.stretch),
         "golden.values": np.ascontiguousarray(golden),
         "golden.scores": golden_scores(model, golden),
     }
@@ -200,8 +202,9 @@ def _model(header: dict[str, Any], arrays: Arrays) -> Model:
     noise = torch.from_numpy(np.array(arrays["noise"], dtype=np.float64))
     shares = np.array(arrays["reference"], dtype=np.float64)
     typical = np.array(arrays["typical"], dtype=np.float64)
-    sizes = shares.shape[1], *typical.shape
-    if noise.shape[1] != settings["latent_dim"] or sizes != (len(codec.names),) * 2:
+    stretch = np.array(arrays.get("stretch", np.ones(len(typical))), dtype=np.float64)
+    sizes = shares.shape[1], *typical.shape, *stretch.shape
+    if noise.shape[1] != settings["latent_dim"] or sizes != (len(codec.names),) * 3:
         raise FormatError("Stored tables do not fit the network. Save the model again.")
     vae = _vae(codec, settings, arrays)
     level = header["calibration"].get("leveling")
@@ -218,6 +221,7 @@ def _model(header: dict[str, Any], arrays: Arrays) -> Model:
         history=history,
         settings=settings,
         leveling=None if level is None else Leveling.from_json(level),
+        known_stretch=np.nan_to_num(stretch, nan=1.0).clip(1.0, MOST_STRETCH),
     )
 
 

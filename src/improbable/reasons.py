@@ -6,14 +6,13 @@ from functools import singledispatch
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from improbable.calibration import p_values
 from improbable.data.frames import Frame
 from improbable.data.images import ImageCodec
 from improbable.data.moments import Datetime
-from improbable.data.parts import Bools, Floats
+from improbable.data.parts import Floats
 from improbable.data.pictures import Images
 from improbable.data.rows import Rows
 from improbable.data.schema import Column
@@ -22,9 +21,10 @@ from improbable.data.series import Series
 from improbable.data.table import TableCodec
 from improbable.data.tokens import UNKNOWN, UNKNOWN_NAME, Sequences
 from improbable.data.windows import WindowCodec
-from improbable.explanations import Conditional, Explanation, expected_cells, names_seen
-from improbable.generation import Mixture, conditional, reconstruction
-from improbable.model import Model, as_batch
+from improbable.expectations import Conditional, expected_cells, least_values
+from improbable.explanations import Explanation, names_seen
+from improbable.generation import reconstruction
+from improbable.model import Model
 from improbable.scores import code_margins
 from improbable.surprise import SurpriseMap
 from improbable.token_surprise import END_NAME, TokenSurprise
@@ -71,7 +71,8 @@ def _explain_columns(
 ) -> Explanation:
     shares = model.shares(rows)
     p_values = model.reference.p_values(shares, rows.missing)
-    found = Findings(shares, p_values, model.reference.typical, _conditional(model, rows))
+    about = model.reference.typical, model.stretch
+    found = Findings(shares, p_values, *about, model.conditional(rows))
     return explain_columns(codec, source, rows, found, n_best)
 
 
@@ -87,13 +88,16 @@ class Findings:
         Of the shares.
     typical : ndarray of shape (n_columns,)
         Shares of an ordinary row, nats.
+    stretch : ndarray of shape (n_columns,)
+        Factors of the intervals.
     conditional : callable
-        What cells were expected to be; see `explanations.expected_cells`.
+        What cells were expected to be; see `expectations.expected_cells`.
     """
 
     shares: Floats
     p_values: Floats
     typical: Floats
+    stretch: Floats
     conditional: Conditional
 
 
@@ -104,6 +108,7 @@ def explain_columns(
     surprise = np.where(rows.missing, 0.0, found.typical - found.shares)
     rank = np.argsort(np.argsort(-surprise, axis=1, kind="stable"), axis=1)
     expected = expected_cells(codec, rows.observed, rank < n_best, found.conditional)
+    expected = expected.stretched(found.stretch, least_values(codec))
     values = found_values(codec if isinstance(codec, TableCodec) else codec.point, source)
     modeled = codec.modeled
     seen, n_seen = names_seen(codec, values)
@@ -127,17 +132,6 @@ def explain_columns(
 def _time_type(column: Column) -> str:
     timed = isinstance(column.kind, Datetime) or column.dtype.startswith("Duration")
     return column.dtype if timed else ""
-
-
-def _conditional(model: Model, rows: Rows) -> Conditional:
-    """Mixtures of cells of some rows, given what of each is visible."""
-
-    def given(index: NDArray[np.intp], visible: Bools) -> Mixture:
-        batch = as_batch(rows.take(index))
-        seen = torch.from_numpy(visible).to(batch.values.dtype)
-        return conditional(model.vae, batch, seen, model.noise)
-
-    return given
 
 
 def found_values(codec: TableCodec, frame: Frame) -> NDArray[np.object_]:

@@ -139,9 +139,12 @@ def _read_series(series: nw.Series[Any]) -> RawColumn:
             cells = series.to_arrow().cast(pa.string()).to_pylist()
             return RawColumn(_as_text(cells), "text", name)
         return RawColumn(numbers, "number", name)
-    if dtype in (nw.Datetime, nw.Date):
-        zone = getattr(dtype, "time_zone", None)
-        return RawColumn(_seconds(series, pa.timestamp("us", zone)), "time", str(dtype))
+    if dtype == nw.Date:
+        return RawColumn(_seconds(series, pa.timestamp("us")), "time", str(dtype))
+    if dtype == nw.Datetime or _has_zone(series):
+        kind = series.to_arrow().type
+        name = f"Datetime(time_unit={kind.unit!r}, time_zone={kind.tz!r})"
+        return RawColumn(_seconds(series, pa.timestamp("us", kind.tz)), "time", name)
     if dtype == nw.Duration:
         return RawColumn(_seconds(series, pa.duration("us")), "number", str(dtype))
     cells = series.to_list()
@@ -154,6 +157,11 @@ def _read_series(series: nw.Series[Any]) -> RawColumn:
     if dtype in (nw.Boolean, nw.Categorical, nw.Enum):
         return RawColumn(_as_text(cells), "text", str(dtype).split("(")[0])
     return _read_objects(cells)
+
+
+def _has_zone(series: nw.Series[Any]) -> bool:
+    """Whether pandas holds moments of a zone, among them those whose name narwhals cannot read."""
+    return getattr(getattr(series.to_native(), "dtype", None), "tz", None) is not None
 
 
 def _numbers(series: nw.Series[Any]) -> Floats:

@@ -48,6 +48,7 @@ def explain_points(
     def given(index: NDArray[np.intp], visible: Bools) -> Mixture:
         return conditional(swift, whole.take(index), visible)
 
-    found = Findings(found_shares, np.full(found_shares.shape, np.nan), typical, given)
+    about = typical, model.stretch
+    found = Findings(found_shares, np.full(found_shares.shape, np.nan), *about, given)
     frame = source.rows if isinstance(source, Series) else source
     return explain_columns(codec, frame, replace(whole, missing=rows.missing), found, n_best)
