@@ -1,7 +1,7 @@
 """The detector's verbs on a fitted model: decisions, explanations, rows out."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -14,6 +14,9 @@ from improbable.data.frames import write_frame
 from improbable.data.parts import Bools, Floats
 from improbable.data.raw import RawColumn
 from improbable.data.rows import Rows
+from improbable.data.series import Series
+from improbable.data.table import TableCodec
+from improbable.data.windows import WindowCodec
 from improbable.errors import CalibrationWarning, DataError, DataWarning, ImprobableError
 from improbable.model import Model, as_batch
 from improbable.priors import AggregatedPosterior, GaussianMixture, Prior, StandardNormal
@@ -181,7 +184,7 @@ def sample(
     density = _prior_named(model, prior)
     if given is None:
         drawn = generation.sample_prior(model.vae, density, int(n_samples), model.lead, rng)
-        return model.codec.inverse_transform(drawn).to_native()
+        return drawn_items(model, model.codec.inverse_transform(drawn), rng).to_native()
     source = model.codec.partial(given, int(n_samples))
     rows = model.codec.transform(source.take(np.arange(1)))
     if rows.unseen.any():
@@ -196,7 +199,18 @@ def sample(
             stacklevel=4,
         )
     drawn = generation.decode_points(model.vae, z, model.lead, rng)
-    return model.codec.fill(drawn, source).to_native()
+    kept = [str(name) for name in given]
+    return drawn_items(model, model.codec.fill(drawn, source), rng, kept).to_native()
+
+
+def drawn_items(model: Model, items: Any, rng: np.random.Generator | None, kept: Any = ()) -> Any:
+    """Items drawn from a model, what its encoding leaves open drawn too; as is without rng."""
+    codec = model.codec
+    if rng is None:
+        return items
+    if isinstance(codec, WindowCodec) and isinstance(items, Series):
+        return replace(items, frame=codec.point.scattered(items.frame, rng))
+    return codec.scattered(items, rng, kept) if isinstance(codec, TableCodec) else items
 
 
 def _prior_named(model: Model, name: str | None) -> Prior:

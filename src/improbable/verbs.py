@@ -188,7 +188,7 @@ class LatentVerbs:
         points = self._points(np.atleast_2d(np.asarray(z, dtype=np.float64)))
         rng = randomness.numpy_generator(randomness.seed_sequence(random_state)) if draw else None
         decoded = generation.decode_points(model.vae, points, model.lead, rng)
-        return model.codec.inverse_transform(decoded).to_native()
+        return results.drawn_items(model, model.codec.inverse_transform(decoded), rng).to_native()
 
     def traverse(self, row: Any, dim: int, values: Any) -> Any:
         """Rows decoded while one latent dimension of a row takes the given values.

@@ -217,6 +217,13 @@ class Categorical:
         named: Values = found[(encoded * share).argmax(axis=1)]
         return named
 
+    def scattered(self, values: Values, rng: np.random.Generator) -> Values:
+        """Values drawn from a model, the bucket's name drawn anew by how frequent its own are."""
+        bucket = np.array(self.names[self.width - 1 :], dtype=object)
+        share = np.exp(self._rare_log_shares()[self.width - 1 :])
+        drawn = rng.choice(bucket, size=len(values), p=share / share.sum())
+        return np.where(values == bucket[0], drawn, values)
+
     def _rare_log_shares(self) -> Floats:
         counts = np.array(self.counts, dtype=float)
         shares = np.zeros(len(counts))

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.columns import Identifier
+from improbable.data.columns import Categorical, Identifier
 from improbable.data.frames import Frame, read_frame
 from improbable.data.kinds import kind_from_json, kind_to_json
 from improbable.data.parts import Floats, Part
@@ -283,6 +283,15 @@ class TableCodec:
             cells = np.where(blank, columns[column.name].values, kept)
             columns[column.name] = RawColumn(cells, column.kind.storage, column.dtype)
         return replace(decoded, columns=columns)
+
+    def scattered(self, frame: Frame, rng: np.random.Generator, kept: Any = ()) -> Frame:
+        """Table drawn from a model: rare names that share an entry told apart, but in `kept`."""
+        columns = dict(frame.columns)
+        for column in self.modeled:
+            if isinstance(column.kind, Categorical) and column.name not in kept:
+                raw = columns[column.name]
+                columns[column.name] = replace(raw, values=column.kind.scattered(raw.values, rng))
+        return replace(frame, columns=columns)
 
     def partial(self, given: Any, n: int) -> Frame:
         """Table of `n` equal rows of which only the `given` columns are known.
