@@ -393,6 +393,54 @@ def test_color_images_of_a_folder(tmp_path):
     assert np.load(tmp_path / "s.npy").shape == (100, 5, 5, 3)
 
 
+def test_gray_files_go_to_a_model_of_colored_ones_as_in_the_library(tmp_path):
+    images, _ = bars(30, 3)
+    names = [f"{i:02d}.png" for i in range(30)]
+    write_pictures(tmp_path / "c", np.repeat(images[..., None], 3, 3), names)
+    write_pictures(tmp_path / "g", images[:3], names[:3])
+    run("fit", tmp_path / "c", "-o", tmp_path / "m", *FIT)
+    run("score", tmp_path / "g", "-m", tmp_path / "m", "-o", tmp_path / "o.csv")
+    scored = [float(row["score"]) for row in cells(tmp_path / "o.csv")]
+    np.testing.assert_allclose(load(tmp_path / "m").score_samples(tmp_path / "g"), scored)
+
+
+def test_files_of_16_bits_keep_their_depth(studio, tmp_path):
+    deep = bars(30, 3)[0].astype(np.uint16) * 12
+    names = [f"{i:02d}.png" for i in range(30)]
+    write_pictures(tmp_path / "i", deep, names)
+    run("fit", tmp_path / "i", "-o", tmp_path / "m", *FIT)
+    detector = load(tmp_path / "m")
+    assert (detector.model_.codec.dtype, detector.model_.codec.high) == ("uint16", 2640.0)
+    run("score", tmp_path / "i", "-m", tmp_path / "m", "-o", tmp_path / "o.csv")
+    scored = [float(row["score"]) for row in cells(tmp_path / "o.csv")]
+    np.testing.assert_allclose(scored, detector.score_samples(deep))
+    for output in ("o.npy", "o"):
+        run("reconstruct", tmp_path / "i", "-m", tmp_path / "m", "-o", tmp_path / output)
+    wanted = detector.reconstruct(deep)
+    assert np.load(tmp_path / "o.npy").dtype == np.uint16
+    np.testing.assert_array_equal(np.load(tmp_path / "o.npy"), wanted)
+    np.testing.assert_array_equal(Image.open(tmp_path / "o" / "07.png"), wanted[7])
+    write_pictures(tmp_path / "j", [deep[0], deep[1].astype(np.uint8)], ["a.png", "b.png"])
+    error = fails("score", tmp_path / "j", "-m", tmp_path / "m")
+    assert "b.png holds levels of uint8, a.png of uint16. Convert the images to one" in error
+    error = fails("score", tmp_path / "i", "-m", studio / "m")
+    assert "The detector was fitted on levels 0 to 255" in error
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, bool])
+def test_masks_are_written_as_they_came(dtype, tmp_path):
+    masks = (bars(30, 3)[0] > 100).astype(dtype)
+    np.save(tmp_path / "x.npy", masks)
+    run("fit", tmp_path / "x.npy", "-o", tmp_path / "m", *FIT)
+    run("sample", "-m", tmp_path / "m", "-n", 4, "-o", tmp_path / "o.npy")
+    run("sample", "-m", tmp_path / "m", "-n", 4, "-o", tmp_path / "o.png")
+    found = np.load(tmp_path / "o.npy")
+    assert found.dtype == dtype
+    assert found.max() <= 1
+    factor = 255 if dtype is bool else 1
+    np.testing.assert_array_equal(Image.open(tmp_path / "o.png"), np.hstack(found) * factor)
+
+
 @pytest.mark.parametrize(
     ("output", "message"),
     [

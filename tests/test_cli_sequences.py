@@ -159,6 +159,30 @@ def test_refusals(logs, monkeypatch, arguments, words):
     assert words in fails(*arguments)
 
 
+@pytest.mark.parametrize("name", ["null.jsonl", "null.parquet", "words.jsonl"])
+def test_a_null_is_no_sequence(logs, tmp_path, name):
+    events = [["open", "close"], [], None, ["open", "close"]]
+    model, unit = logs / "m", []
+    if name.startswith("words"):
+        events = ["open close", "", None, "open close"]
+        model, unit = logs / "w", ["--unit", "words"]
+    path = tmp_path / name
+    if name.endswith("jsonl"):
+        path.write_text("".join(json.dumps({"events": cell}) + "\n" for cell in events))
+    else:
+        pq.write_table(pa.table({"events": events}), path)
+    wanted = "Row 2 holds None, which is no sequence. Remove it, or pass '' or []"
+    assert wanted in fails("score", path, "-m", model, "--batch-rows", "2")
+    assert wanted in fails("fit", path, "-o", tmp_path / "x", "--sequence", "events", *unit, *FIT)
+
+
+def test_an_empty_cell_of_csv_is_an_empty_sequence(logs, tmp_path):
+    (tmp_path / "a.csv").write_text("events,user\nopen close,u\n,v\n")
+    run("score", tmp_path / "a.csv", "-m", logs / "w", "-o", tmp_path / "o.jsonl")
+    found = read_table(tmp_path / "o.jsonl")["score"].to_pylist()
+    np.testing.assert_allclose(found, load(logs / "w").score_samples(["open close", ""]))
+
+
 def test_numbers_are_taken_apart_if_that_is_asked_for(logs, tmp_path):
     few = (*FIT[2:-3], "--max-steps", "1", "-q")
     asked = ("--sequence", "odd", "--unit", "characters")

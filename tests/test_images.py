@@ -66,6 +66,70 @@ def test_codec_round_trip(images, likelihood):
     assert len(codec.names) == len(set(codec.names)) == codec.event_size
 
 
+@pytest.mark.parametrize(
+    ("images", "levels", "likelihood"),
+    [
+        (TRAIN, (0, 255), "continuous_bernoulli"),
+        (TRAIN.astype(int), (0, 255), "continuous_bernoulli"),
+        (TRAIN // 16, (0, 15), "normal"),
+        (TRAIN.astype(int) // 16, (0, 15), "normal"),
+        (TRAIN.astype(np.uint16) * 16, (0, int(TRAIN.max()) * 16), "normal"),
+        (TRAIN.astype(int) - 90, (-90, int(TRAIN.max()) - 90), "normal"),
+        ((TRAIN > 100).astype(np.uint8), (0, 1), "normal"),
+        (TRAIN > 100, (0, 1), "normal"),
+        ((TRAIN // 16).astype(np.float32), (0, 15), "normal"),
+    ],
+    ids=["bytes", "int", "digits", "int digits", "12 bits", "signed", "mask", "bool", "float32"],
+)
+def test_levels_of_any_scale_fill_their_range_and_come_back(images, levels, likelihood):
+    codec = ImageCodec().fit(images)
+    assert (codec.low, codec.high, codec.likelihood) == (*levels, likelihood)
+    rows = codec.transform(images)
+    assert not rows.out_of_range.any()
+    assert rows.values.max() > 0.8
+    back = codec.inverse_transform(rows.values.astype(float)).to_native()
+    assert back.dtype == images.dtype
+    assert_allclose(back, images, atol=1e-4 if images.dtype.kind == "f" else 0)
+    far = codec.inverse_transform(rows.values.astype(float) * 9.0 - 4.0).to_native()
+    if images.dtype.kind in "uib":
+        assert (far.min(), far.max()) == (codec.low, codec.high)
+    assert ImageCodec.from_json(codec.to_json()) == codec
+
+
+def test_files_from_before_keep_their_types():
+    record = ImageCodec().fit(TRAIN).to_json()
+    del record["dtype"]
+    assert ImageCodec.from_json(record).dtype == "uint8"
+    assert ImageCodec.from_json({**record, "integer": False}).dtype == "float64"
+
+
+@pytest.mark.parametrize("dtype", [int, np.uint8])
+def test_small_whole_levels_score_as_floats_do(dtype):
+    settings = {**SMALL, "max_steps": 5, "n_members": 1}
+    small = TRAIN // 16
+    found, plain = (
+        VAEDetector(codec=ImageCodec(), **settings).fit(images)
+        for images in (small.astype(dtype), small.astype(float))
+    )
+    new = (NEW // 16).astype(dtype)
+    assert_allclose(found.score_samples(new), plain.score_samples(new.astype(float)))
+    for images in (found.reconstruct(new), found.sample(5, random_state=0)):
+        assert images.dtype == dtype
+        assert images.max() <= 15
+    broken = new[:1].repeat(4, axis=0)
+    broken[1:, 0, 0] = [16, 60, 250]
+    assert (np.diff(found.score_samples(broken)) < 0.0).all()
+    warned = found.detect(broken, alpha=0.05).warnings.tolist()
+    assert warned == ["", *["1 pixel is out of range"] * 3]
+
+
+def test_an_array_of_another_size_than_asked_for_is_refused():
+    with pytest.raises(DataError, match=r"size=\(6, 6\) is for images of a folder.*are 9 x 12"):
+        ImageCodec(size=(6, 6)).fit(TRAIN)
+    codec = ImageCodec(size=(9, 12)).fit(TRAIN)
+    assert codec.transform(NEW).values.shape == (60, 108)
+
+
 def test_no_images_have_no_scores(detector):
     assert len(detector.score_samples(NEW[:0])) == 0
     assert len(detector.detect(NEW[:0], alpha=0.1)) == 0
@@ -127,9 +191,16 @@ def test_a_fitted_codec_refuses_other_images():
         codec.read(TRAIN[:, 1:])
     with pytest.raises(DataError, match="levels 0 to 255"):
         codec.read(TRAIN / 255.0)
-    narrow = ImageCodec("continuous_bernoulli").fit(TRAIN / 255.0)
-    with pytest.raises(DataError, match="cannot judge"):
-        narrow.transform(TRAIN / 100.0)
+    with pytest.raises(DataError, match="levels 0 to 255"):
+        codec.read(TRAIN.astype(int) * 2)
+    with pytest.raises(DataError, match="levels 0 to 15, these"):
+        ImageCodec().fit(TRAIN // 16).read(TRAIN / 16.0)
+    for likelihood in ("bernoulli", "continuous_bernoulli"):
+        narrow = ImageCodec(likelihood).fit(TRAIN / 255.0)
+        with pytest.raises(DataError, match=f"'{likelihood}' cannot judge"):
+            narrow.transform(TRAIN / 100.0)
+        with pytest.raises(DataError, match=f"'{likelihood}' cannot judge"):
+            ImageCodec(likelihood).fit(TRAIN // 16).transform(TRAIN)
 
 
 def test_missing_and_extreme_pixels_are_masked_and_told():
@@ -324,6 +395,59 @@ def test_folder_of_files(tmp_path, detector):
     (tmp_path / "7.png").write_bytes(b"no png")
     with pytest.raises(DataError, match="7.png cannot be read"):
         read_images(tmp_path)
+
+
+DEEP = {
+    "uint16": (TRAIN.astype(np.uint16) * 12, ".png"),
+    "int32": (TRAIN.astype(np.int32) * 1000 - 500, ".tif"),
+    "float32": ((TRAIN / 255.0).astype(np.float32), ".tif"),
+}
+
+
+@pytest.mark.parametrize("dtype", DEEP)
+def test_files_keep_their_depth(dtype, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    images, extension = DEEP[dtype]
+    for i in range(3):
+        image.fromarray(images[i]).save(tmp_path / f"{i}{extension}")
+    found = read_images(tmp_path).to_native()
+    assert found.dtype == dtype
+    assert np.array_equal(found, images[:3])
+    smaller = read_images(tmp_path, (5, 6)).to_native()
+    assert smaller.dtype == dtype
+    assert smaller.std() > 0.3 * found.std()
+    codec = ImageCodec().fit(images)
+    assert_allclose(codec.transform(tmp_path).values, codec.transform(images[:3]).values)
+    image.fromarray(TRAIN[0]).save(tmp_path / "9.png")
+    with pytest.raises(DataError, match=rf"9.png holds levels of uint8, 0.* of {dtype}. Convert"):
+        read_images(tmp_path)
+
+
+def test_files_of_another_depth_than_in_training_are_refused(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    for i, folder in enumerate(("bytes", "shorts")):
+        (tmp_path / folder).mkdir()
+        for j in range(3):
+            picture = TRAIN[j].astype(np.uint16) * 12 if i else TRAIN[j]
+            image.fromarray(picture).save(tmp_path / folder / f"{j}.png")
+    with pytest.raises(DataError, match="levels 0 to 255, these images hold other numbers"):
+        ImageCodec().fit(TRAIN).read(tmp_path / "shorts")
+    deep = ImageCodec().fit(TRAIN.astype(np.uint16) * 12)
+    with pytest.raises(DataError, match="0.png holds levels of uint8, the detector was fitted on"):
+        deep.read(tmp_path / "bytes")
+
+
+def test_gray_files_are_read_as_colored_ones_where_those_were_learned_from(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    for i in range(3):
+        image.fromarray(NEW[i]).save(tmp_path / f"{i}.png")
+    colored = np.repeat(TRAIN[..., None], 3, axis=3)
+    codec = ImageCodec().fit(colored)
+    found = codec.read(tmp_path)
+    assert not found.flat
+    assert np.array_equal(found.to_native(), np.repeat(NEW[:3, ..., None], 3, axis=3))
+    with pytest.raises(DataError, match="with 1 channels, those of the training set"):
+        codec.read(NEW)
 
 
 def test_an_empty_folder_and_no_pillow(tmp_path, monkeypatch):

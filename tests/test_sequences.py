@@ -316,9 +316,65 @@ def test_gradients_of_reading_are_right():
 def test_the_end_is_judged():
     codec = SequenceCodec().fit([["a", "b"], ["a", "b", "a", "b"]])
     rows = codec.transform([["a", "b"], [], ["a"] * 4, ["a"] * 9])
-    assert rows.observed.sum(axis=1).tolist() == [3, 1, 5, 4]
+    assert rows.observed.sum(axis=1).tolist() == [3, 1, 5, 5]
     assert (rows.values[0, 2:] == END).all()
-    assert codec.sizes(rows).tolist() == [3, 1, 5, 4]
+    assert codec.sizes(rows).tolist() == [3, 1, 5, 5]
+
+
+def test_a_token_where_all_of_training_had_ended_has_the_rule_of_succession():
+    train = [["a", "b"], ["a", "b", "a", "b"]]
+    codec = SequenceCodec().fit(train)
+    new = [train[1], ["a", "b"] * 2 + ["b"], ["a", "b"] * 9, ["a", "b"] * 2 + ["x"]]
+    rows = codec.transform(new)
+    codes = (rows.values * codec.n_codes).round()[:, -1].tolist()
+    assert codes == [END, codec.tokens.index("b") + 2, codec.tokens.index("a") + 2, UNKNOWN]
+    assert rows.out_of_range[:, -1].tolist() == [False, True, True, True]
+    assert not rows.out_of_range[:, :-1].any()
+    wanted = [0.0, -np.log(3), -np.log(3), -np.log(3) - np.log(7)]
+    np.testing.assert_allclose(rows.offsets[:, -1], wanted)
+    assert codec.sizes(rows).tolist() == [5] * 4
+    assert codec.remarks(rows, codec.read(new)).tolist() == [
+        "",
+        "5 tokens, those of training have 4 at most",
+        "18 tokens, those of training have 4 at most; only the first 5 of 18 tokens are judged",
+        "tokens rare or never seen: 'x'; 5 tokens, those of training have 4 at most",
+    ]
+    record = codec.to_json()
+    assert record.pop("n_ended") == 2
+    assert not SequenceCodec.from_json(record).transform(new).offsets[1].any()
+
+
+def test_sequences_cut_in_training_are_judged_as_there():
+    codec = SequenceCodec(max_length=2).fit([["a", "b", "b", "a"], ["a", "b"]] * 3)
+    new = [["a", "b", "b", "a"], ["a", "b", "b"], ["a", "b"]]
+    rows = codec.transform(new)
+    assert rows.observed.all()
+    assert not rows.offsets.any()
+    assert not rows.out_of_range.any()
+    notes = codec.remarks(rows, codec.read(new)).tolist()
+    assert notes == ["only the first 3 of 4 tokens are judged", "", ""]
+
+
+@pytest.mark.filterwarnings("ignore::improbable.errors.TrainingWarning")  # so few steps
+def test_going_on_past_every_training_sequence_is_improbable(tmp_path):
+    rng = np.random.default_rng(0)
+    train = [["ping", "pong"] * int(rng.integers(1, 6)) for _ in range(300)]
+    detector = VAEDetector(codec=SequenceCodec(), max_steps=30, n_members=1, **SMALL).fit(train)
+    usual = ["ping", "pong"] * 5
+    new = [usual, [*usual, "ping"], usual * 20, usual + ["rm -rf"] * 50]
+    p = detector.p_values(new)
+    assert p[0] > 0.3
+    assert p[1:].max() < 0.05
+    found = detector.explain(new)
+    reasons = [found.reasons(row, 1) for row in (1, 2, 3)]
+    assert reasons[:2] == [["token 11 = 'ping' (expected the end)"]] * 2
+    assert reasons[2] == ["token 11 = 'rm -rf' (expected the end)"]
+    total = detector.reconstruction_probability(new)
+    np.testing.assert_allclose(found.shares.sum(axis=1), total, rtol=0, atol=1e-9)
+    assert max(map(len, detector.reconstruct(new))) <= 10
+    save(detector, tmp_path / "m.safetensors")
+    again = load(tmp_path / "m.safetensors").score_samples(new)
+    assert np.array_equal(again, detector.score_samples(new))
 
 
 def test_unknown_tokens_share_one_code():
@@ -333,7 +389,7 @@ def test_unknown_tokens_share_one_code():
     assert codec.remarks(codec.transform(source), source).tolist() == [
         "tokens rare or never seen: 'new', 'once'",
         "",
-        "only the first 3 of 5 tokens are judged",
+        "5 tokens, those of training have 3 at most; only the first 4 of 5 tokens are judged",
     ]
 
 
@@ -422,6 +478,9 @@ def test_tokens_of_any_plain_kind_come_back():
         ([["a"], "b"], "in one form"),
         ([["a"], 5], "Row 1 holds 5"),
         ([["a"], None], "Row 1 holds None"),
+        (pd.Series([["a"], [], None]), "Row 2 holds None"),
+        (pd.Series(["abc", None], dtype=object), "Row 1 holds None, which is no sequence"),
+        (pl.Series(["abc", "", None]), "Row 2 holds None, which is no sequence"),
         ([[{"a"}], ["b"]], "Tokens are text"),
         ([[], []], "too few"),
         ([["a"]], "too few"),

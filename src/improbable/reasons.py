@@ -19,7 +19,7 @@ from improbable.data.schema import Column
 from improbable.data.sequences import SequenceCodec
 from improbable.data.series import Series
 from improbable.data.table import TableCodec
-from improbable.data.tokens import UNKNOWN, UNKNOWN_NAME, Sequences
+from improbable.data.tokens import END, UNKNOWN, UNKNOWN_NAME, Sequences
 from improbable.data.windows import WindowCodec
 from improbable.expectations import Conditional, expected_cells, least_values
 from improbable.explanations import Explanation, names_seen
@@ -168,7 +168,7 @@ def _(
     shares = model.shares(rows)
     judged = rows.observed | rows.unseen
     found = model.evaluate(rows, code_margins).reshape(len(rows), 2, codec.event_size)
-    best, codes = found[:, 0], found[:, 1].astype(np.int64)
+    best, codes = found[:, 0], np.where(rows.out_of_range, END, found[:, 1]).astype(np.int64)
     names = _objects([END_NAME, UNKNOWN_NAME, *codec.tokens])
     known = model.reference.shares[model.reference.shares < 0.0]
     p = p_values(shares.ravel(), np.sort(known)).reshape(shares.shape)

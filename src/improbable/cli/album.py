@@ -74,14 +74,15 @@ class Album:
         Raises
         ------
         DataError
-            If one cannot be read, or is of another size.
+            If one cannot be read, or is of another size or depth.
         """
         if self.array is not None:
             return codec.read(self.array[index])
         names = self.about[IMAGE].take(pa.array(index)).to_pylist()
-        return Images(np.stack([self._picture(n, codec) for n in names]), codec.flat, tuple(names))
+        stack = pictures.stacked([self._picture(name, codec) for name in names], names)
+        return codec.read(Images(stack, codec.flat, tuple(names)))
 
-    def _picture(self, name: str, codec: ImageCodec) -> NDArray[np.uint8]:
+    def _picture(self, name: str, codec: ImageCodec) -> NDArray[Any]:
         picture = pictures.read_file(os.path.join(self.folder, name), codec.size)
         channels, height, width = codec.shape
         if picture.ndim == 2:

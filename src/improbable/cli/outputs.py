@@ -141,7 +141,7 @@ def _stacked(sink: Any, codec: ImageCodec, n: int) -> Write:
     """Function that appends images to an array of `n`, whose header is written now."""
     channels, *sides = codec.shape
     shape = (n, *sides) if codec.flat else (n, *sides, channels)
-    dtype = np.dtype(np.uint8 if codec.integer else np.float64)
+    dtype = np.dtype(codec.dtype)
     descr = np.lib.format.dtype_to_descr(dtype)
     header = {"descr": descr, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(sink, header)
@@ -193,11 +193,14 @@ def _file_names(n: int, names: Sequence[str]) -> list[str]:
 
 
 def _picture(image: NDArray[Any], codec: ImageCodec) -> Any:
-    """Image for Pillow; levels that are no bytes go from the training range to 0 to 255."""
-    if not codec.integer:
+    """Image for Pillow; levels that no PNG holds go from the training range to 0 to 255."""
+    channels = codec.shape[0]
+    deepest = 65_535.0 if channels == 1 else 255.0
+    if np.dtype(codec.dtype).kind in "ui" and codec.low >= 0.0 and codec.high <= deepest:
+        image = image.astype(np.uint8 if codec.high <= 255.0 else np.uint16)
+    else:
         scaled = (image - codec.low) / (codec.high - codec.low)
         image = np.round(255.0 * np.clip(np.nan_to_num(scaled), 0.0, 1.0)).astype(np.uint8)
-    channels = codec.shape[0]
     plain = image.reshape(image.shape[:2]) if channels == 1 else image
     return _pillow().fromarray(np.ascontiguousarray(plain))
 

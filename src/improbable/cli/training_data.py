@@ -11,12 +11,13 @@ import pyarrow.compute as pc
 
 from improbable.cli import parsing
 from improbable.cli.album import open_album
+from improbable.cli.feed import TEXT_FORMATS
 from improbable.cli.inputs import InputFile
 from improbable.cli.labels import KNOWN, Labels, check_column, listed
-from improbable.cli.sequences import column_of, sequences_in
+from improbable.cli.sequences import column_of, refuse_nulls, sequences_in
 from improbable.data.codec import Codec
 from improbable.data.columns import Cyclic
-from improbable.data.files import read_table
+from improbable.data.files import format_of, read_table
 from improbable.data.images import ImageCodec
 from improbable.data.kinds import COLUMNS
 from improbable.data.parts import Bools
@@ -179,6 +180,8 @@ def _sequences(
             f"Column {name} holds {table[name].type} values, no sequences. Name one of strings or "
             "lists with --sequence; --unit characters takes these apart by their characters."
         )
+    if format_of(input.path, input.format) not in TEXT_FORMATS:
+        refuse_nulls(table[name])
     return sequences_in(table[name], name, unit), n_seen
 
 

@@ -23,6 +23,8 @@ FLOORS = {
     "normal": 0.05,
     "normal_shared": 0.05,
 }
+BOUNDED = ("bernoulli", "continuous_bernoulli")
+BYTE, DARK = 255.0, 127.0
 FEWEST = 2
 FARTHEST = 1e6
 LOUDEST = 5.0
@@ -33,6 +35,11 @@ QUIETEST = 1e-3
 class ImageCodec:
     """Codec of images: pixels scaled to [0, 1], judged one by one given z.
 
+    Whole levels of 0 to 255, the highest of training above 127, are bytes: 0
+    becomes 0 and 255 becomes 1. Of all others, such as masks of 0 and 1, 12 or 16
+    bits, and floats, the lowest and the highest training level do. Images come
+    back in the type of those of training.
+
     Parameters
     ----------
     likelihood : str
@@ -40,9 +47,9 @@ class ImageCodec:
         "discretized_logistic" for photographs of 256 levels; "normal" for any
         numbers, with a scale for each pixel and image; "normal_shared" with one
         scale for all. "auto" takes "normal_shared" for equal contrast, otherwise
-        "continuous_bernoulli" for integers and "normal" for floats.
+        "continuous_bernoulli" for bytes and "normal" for all others.
     size : (height, width), optional
-        What images of a folder are resized to.
+        What images of a folder are resized to; arrays are refused if they differ.
     contrast : {"kept", "equal"}
         "equal" scales each image to the root mean square of a typical one, so
         that an image with little ink is not easy for having little.
@@ -55,8 +62,8 @@ class ImageCodec:
         Levels that become 0 and 1.
     typical : float
         Root mean square of a typical image, its levels scaled to 0 and 1.
-    integer : bool
-        Whether images are uint8.
+    dtype : str
+        NumPy's name for the type of pixels.
     flat : bool
         Whether images came without an axis of channels.
     """
@@ -68,14 +75,27 @@ class ImageCodec:
     low: float = 0.0
     high: float = 255.0
     typical: float = 1.0
-    integer: bool = True
+    dtype: str = "uint8"
     flat: bool = True
     network: str = "conv"
     library: str = "numpy"
 
     def open(self, data: Any) -> Images:
-        """Images of any size."""
-        return read_images(data, self.size)
+        """Images of any size, or of the one asked for.
+
+        Raises
+        ------
+        DataError
+            If there are none, or an array is not of that size.
+        """
+        images = read_images(data, self.size)
+        height, width = images.values.shape[1:3]
+        if self.size is not None and (height, width) != tuple(self.size):
+            raise DataError(
+                f"size={self.size} is for images of a folder, those of this array are "
+                f"{height} x {width}. Resize the array itself."
+            )
+        return images
 
     def fit(self, data: Any, trusted: NDArray[np.intp] | None = None) -> Self:
         """Codec that knows the size and the levels of images, which `trusted` ones do not change.
@@ -88,32 +108,48 @@ class ImageCodec:
         images = self.open(data)
         if images.n_rows < FEWEST:
             raise DataError(f"{images.n_rows} images are too few to fit. Pass {FEWEST} or more.")
-        integer = images.values.dtype == np.uint8
-        low, high = (0.0, 255.0) if integer else _range(images.values)
+        low, high = _range(images.values)
+        dark = high <= DARK and self.likelihood != "discretized_logistic"
+        if images.values.dtype.kind in "ui" and low >= 0.0 and high <= BYTE and not dark:
+            low, high = 0.0, BYTE
+        height, width, channels = images.values.shape[1:]
+        fitted = replace(
+            self,
+            shape=(channels, height, width),
+            low=low,
+            high=high,
+            dtype=images.values.dtype.name,
+            flat=images.flat,
+        )
+        fitted = replace(fitted, likelihood=fitted._suited())
+        loudness = _loudness(fitted._scaled(images))
+        return replace(fitted, typical=float(np.median(loudness)))
+
+    def _suited(self) -> str:
+        """The likelihood that is asked for, or the one that suits the levels."""
         chosen = self.likelihood
         if self.contrast not in ("kept", "equal"):
             raise DataError(f"contrast must be 'kept' or 'equal', got {self.contrast!r}.")
         if chosen == "auto":
-            kept = "continuous_bernoulli" if integer else "normal"
+            kept = "continuous_bernoulli" if self.of_bytes else "normal"
             chosen = "normal_shared" if self.contrast == "equal" else kept
         if chosen not in LIKELIHOODS:
             raise DataError(f"No likelihood of images is called {chosen!r}. Use {LIKELIHOODS}.")
-        if chosen == "discretized_logistic" and not integer:
+        if chosen == "discretized_logistic" and not self.of_bytes:
             raise DataError("'discretized_logistic' needs uint8 images. Use likelihood='normal'.")
         if chosen not in NORMALS and self.contrast == "equal":
             raise DataError(f"Images of equal contrast are not {chosen!r}. Use one of {NORMALS}.")
-        height, width, channels = images.values.shape[1:]
-        fitted = replace(
-            self,
-            likelihood=chosen,
-            shape=(channels, height, width),
-            low=low,
-            high=high,
-            integer=bool(integer),
-            flat=images.flat,
-        )
-        loudness = _loudness(fitted._scaled(images))
-        return replace(fitted, typical=float(np.median(loudness)))
+        return chosen
+
+    @property
+    def integer(self) -> bool:
+        """Whether levels are whole numbers or truth values, none of which can be missing."""
+        return np.dtype(self.dtype).kind in "uib"
+
+    @property
+    def of_bytes(self) -> bool:
+        """Whether levels are whole numbers of 0 to 255, and never lie outside."""
+        return self.integer and (self.low, self.high) == (0.0, BYTE)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -162,7 +198,7 @@ class ImageCodec:
         return None
 
     def read(self, data: Any) -> Images:
-        """Images of the size seen at fit.
+        """Images of the size seen at fit; gray files as colored ones, if those were.
 
         Raises
         ------
@@ -170,29 +206,46 @@ class ImageCodec:
             If their size, channels or kind of numbers differ.
         """
         images = read_images(data, self.size)
+        if images.names and self.shape[0] == 3:
+            images = images.colored()
         height, width, channels = images.values.shape[1:]
         if (channels, height, width) != self.shape:
             raise DataError(
                 f"Images are {height} x {width} with {channels} channels, those of the training "
                 f"set {self.shape[1]} x {self.shape[2]} with {self.shape[0]}. Resize or convert."
             )
-        if self.integer and images.values.dtype != np.uint8:
-            raise DataError(
-                "The detector was fitted on levels 0 to 255, these images hold other numbers. "
-                "Scale them likewise and pass uint8."
-            )
+        if self.integer:
+            self._check_levels(images)
         return images
+
+    def _check_levels(self, images: Images) -> None:
+        values, levels = images.values, f"levels {self.low:g} to {self.high:g}"
+        other = values.dtype.kind == "f"
+        if self.of_bytes and values.size and values.dtype != np.uint8:
+            other = other or values.min() < 0 or values.max() > BYTE
+        if other:
+            raise DataError(
+                f"The detector was fitted on {levels}, these images hold other numbers. "
+                "Scale them likewise and pass integers."
+            )
+        as_deep = (values.dtype.itemsize == 1) == (self.high <= BYTE)
+        if images.names and not as_deep and values.dtype.name != self.dtype:
+            raise DataError(
+                f"{images.names[0]} holds levels of {values.dtype}, the detector was fitted on "
+                f"{levels} of {self.dtype}. Convert the files to one depth."
+            )
 
     def transform(self, data: Any) -> DenseRows:
         """Encoded rows of images, shape (n, channels x height x width), float32 precision."""
-        scaled = self._scaled(self.read(data))
+        images = self.read(data)
+        scaled, levels = self._scaled(images), self._flattened(images)
         never = np.broadcast_to(np.zeros((), dtype=bool), scaled.shape)
         missing = never if self.integer else np.isnan(scaled)
-        outside = never if self.integer else (scaled < 0.0) | (scaled > 1.0)
-        if self.likelihood == "continuous_bernoulli" and outside.any():
+        outside = never if self.of_bytes else (levels < self.low) | (levels > self.high)
+        if self.likelihood in BOUNDED and outside.any():
             raise DataError(
                 f"Pixels lie outside the training range {self.low:g} to {self.high:g}, which "
-                "'continuous_bernoulli' cannot judge. Fit with likelihood='normal'."
+                f"{self.likelihood!r} cannot judge. Fit with likelihood='normal'."
             )
         observed = (
             np.broadcast_to(np.ones((), dtype=bool), scaled.shape) if self.integer else ~missing
@@ -205,15 +258,18 @@ class ImageCodec:
 
     def _scaled(self, images: Images) -> NDArray[np.float32]:
         """Levels as fitted, from 0 to 1, shape (n, event_size); NaN where missing."""
-        moved = np.moveaxis(images.values, -1, 1).reshape(images.n_rows, math.prod(self.shape))
-        scaled = moved.astype(np.float32)
+        scaled = self._flattened(images).astype(np.float32)
         scaled -= np.float32(self.low)
         scaled *= np.float32(1.0 / (self.high - self.low))
         np.clip(scaled, -FARTHEST, FARTHEST, out=scaled)
         return scaled
 
+    def _flattened(self, images: Images) -> NDArray[Any]:
+        """Levels as they are, channels varying slowest, shape (n, event_size)."""
+        return np.moveaxis(images.values, -1, 1).reshape(images.n_rows, math.prod(self.shape))
+
     def inverse_transform(self, values: Floats, carried: Images | None = None) -> Images:
-        """Images of encoded rows; levels of uint8 images are rounded and bounded.
+        """Images of encoded rows; whole levels are rounded and stay within those of training.
 
         Of equal contrast each gets back that of the image in `carried`, or a
         typical one.
@@ -224,7 +280,8 @@ class ImageCodec:
         stack = values.reshape(len(values), *self.shape)
         levels = self.channels_last(stack) * (self.high - self.low) + self.low
         if self.integer:
-            levels = np.clip(np.round(levels), 0.0, 255.0).astype(np.uint8)
+            levels = np.clip(np.round(levels), self.low, self.high)
+        levels = levels.astype(self.dtype, copy=False)
         return Images(levels, self.flat, carried.names if carried else ())
 
     def channels_last(self, stack: Floats) -> Floats:
@@ -273,6 +330,7 @@ class ImageCodec:
             "shape": list(self.shape),
             "range": [self.low, self.high, self.typical],
             "integer": self.integer,
+            "dtype": self.dtype,
             "flat": self.flat,
             "network": self.network,
         }
@@ -290,7 +348,7 @@ class ImageCodec:
             low=low,
             high=high,
             typical=typical,
-            integer=bool(record["integer"]),
+            dtype=str(record.get("dtype", "uint8" if record["integer"] else "float64")),
             flat=bool(record["flat"]),
             network=str(record.get("network", "conv")),
         )
@@ -311,7 +369,7 @@ def _pair(values: Sequence[Any]) -> tuple[int, int]:
 
 
 def _range(values: NDArray[Any]) -> tuple[float, float]:
-    known = values[np.isfinite(values)]
-    if len(known) == 0 or known.min() == known.max():
+    known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    if known.size == 0 or known.min() == known.max():
         raise DataError("All pixels hold one value, so there is nothing to learn.")
     return float(known.min()), float(known.max())

@@ -1,6 +1,7 @@
 """Images as they come: arrays, lists of arrays, or a folder of image files."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +12,9 @@ from improbable.errors import DataError, ImprobableError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 
+GRAY = {"1": "L", "L": "L", "I": "I", "F": "F"}
+DEEPEST = 65_535
+
 
 @dataclass(frozen=True)
 class Images:
@@ -19,7 +23,7 @@ class Images:
     Attributes
     ----------
     values : ndarray of shape (n, height, width, channels)
-        uint8, or float with NaN where a pixel is missing.
+        Integers, truth values, or floats with NaN where a pixel is missing.
     flat : bool
         Whether the images came without an axis of channels.
     names : tuple of str
@@ -51,6 +55,12 @@ class Images:
         names = tuple(self.names[i] for i in index) if self.names else ()
         return replace(self, values=self.values[index], names=names)
 
+    def colored(self) -> "Images":
+        """Images of three channels, gray ones three times the same."""
+        if self.values.shape[3] != 1:
+            return self
+        return replace(self, values=np.repeat(self.values, 3, axis=3), flat=False)
+
     def to_native(self) -> NDArray[Any]:
         """Array of shape (n, height, width) or (n, height, width, channels)."""
         return self.values[..., 0] if self.flat else self.values
@@ -68,7 +78,7 @@ def read_images(data: Any, size: tuple[int, int] | None = None) -> Images:
     Raises
     ------
     DataError
-        If it holds no images, or images of several sizes.
+        If it holds no images, or images of several sizes or depths.
     """
     if isinstance(data, Images):
         return data
@@ -89,11 +99,11 @@ def read_images(data: Any, size: tuple[int, int] | None = None) -> Images:
 
 
 def _as_pixels(values: NDArray[Any]) -> NDArray[Any]:
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype.kind in "ui" and values.size and values.min() >= 0 and values.max() <= 255:
-        return values.astype(np.uint8)
-    return values.astype(np.float64)
+    """Pixels in the machine's order of bytes, floats in single or double precision."""
+    kind = values.dtype.newbyteorder("=")
+    if kind.kind == "f" and kind.itemsize not in (4, 8):
+        kind = np.dtype(np.float32 if kind.itemsize < 4 else np.float64)
+    return values.astype(kind, copy=False)
 
 
 def _read_folder(folder: str, size: tuple[int, int] | None) -> Images:
@@ -105,18 +115,38 @@ def _read_folder(folder: str, size: tuple[int, int] | None) -> Images:
     pictures = [read_file(os.path.join(folder, name), size) for name in names]
     gray = all(picture.ndim == 2 for picture in pictures)
     pictures = pictures if gray else [_colored(picture) for picture in pictures]
-    for name, picture in zip(names, pictures, strict=True):
-        if picture.shape != pictures[0].shape:
-            raise DataError(
-                f"{name} is {_sides(picture)}, {names[0]} is {_sides(pictures[0])}. "
-                "Resize the images, or pass ImageCodec(size=(height, width))."
-            )
-    values = np.stack(pictures)
+    values = stacked(pictures, names)
     return Images(values[..., None] if gray else values, gray, tuple(names))
 
 
-def read_file(path: str, size: tuple[int, int] | None) -> NDArray[np.uint8]:
-    """Pixels of one image file, gray or of three channels, resized if asked for."""
+def stacked(pictures: Sequence[NDArray[Any]], names: Sequence[str]) -> NDArray[Any]:
+    """Pixels of several files, images along the first axis.
+
+    Raises
+    ------
+    DataError
+        If they differ in size or in depth.
+    """
+    first = pictures[0]
+    for name, picture in zip(names, pictures, strict=True):
+        if picture.shape != first.shape:
+            raise DataError(
+                f"{name} is {_sides(picture)}, {names[0]} is {_sides(first)}. "
+                "Resize the images, or pass ImageCodec(size=(height, width))."
+            )
+        if picture.dtype != first.dtype:
+            raise DataError(
+                f"{name} holds levels of {picture.dtype}, {names[0]} of {first.dtype}. "
+                "Convert the images to one depth."
+            )
+    return np.stack(pictures)
+
+
+def read_file(path: str, size: tuple[int, int] | None) -> NDArray[Any]:
+    """Pixels of one image file, gray or of three channels, resized if asked for.
+
+    Of 8 bits uint8; gray ones of 16 bits uint16, of 32 bits int32, of floats float32.
+    """
     try:
         from PIL import Image, UnidentifiedImageError  # noqa: PLC0415
     except ImportError as error:
@@ -125,14 +155,16 @@ def read_file(path: str, size: tuple[int, int] | None) -> NDArray[np.uint8]:
         ) from error
     try:
         with Image.open(path) as file:
-            image = file.convert("L" if file.mode in ("1", "L", "I;16", "I", "F") else "RGB")
+            is_short = file.mode.startswith("I;16")  # which not all of Pillow can resize
+            image = file.convert("I" if is_short else GRAY.get(file.mode, "RGB"))
             resized = image if size is None else image.resize((size[1], size[0]))
-            return np.asarray(resized, dtype=np.uint8)
+            pixels = np.asarray(resized)
+            return pixels.clip(0, DEEPEST).astype(np.uint16) if is_short else pixels
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as an image. Repair or remove it.") from error
 
 
-def _colored(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _colored(picture: NDArray[Any]) -> NDArray[Any]:
     return np.repeat(picture[..., None], 3, axis=2) if picture.ndim == 2 else picture
 
 

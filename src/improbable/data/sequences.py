@@ -35,7 +35,8 @@ class SequenceCodec:
 
     An encoded row has a part for each position: the code of its token divided
     by the number of codes. Code 0 ends a sequence, so that its length is judged,
-    too; code 1 stands for all tokens that are rare or were never seen.
+    too; code 1 stands for all tokens that are rare or were never seen. A sequence
+    longer than `max_length` has its next token in the last part, where others end.
 
     Parameters
     ----------
@@ -43,8 +44,8 @@ class SequenceCodec:
         What strings are cut into, words at white space; "auto" takes characters.
         Lists hold tokens: text, numbers, truth values, None, or tuples of these.
     max_length : int or "auto"
-        Tokens of a sequence that are judged; of longer ones the first. "auto" is
-        the longest training sequence, at most 200.
+        Tokens of a sequence that are judged; of longer ones the first, and one more
+        in place of the end. "auto" is the longest training sequence, at most 200.
     min_count : int
         Tokens seen less often in training share the code of unknown ones.
     max_tokens : int
@@ -56,6 +57,8 @@ class SequenceCodec:
         Known tokens, the most frequent first.
     n_seen, n_rare : int
         Training tokens, and how many different ones share the code of unknown ones.
+    n_ended : int
+        Training sequences if all of them end within `max_length`, else 0.
     form : Form
         How sequences came.
     """
@@ -67,6 +70,7 @@ class SequenceCodec:
     tokens: tuple[Any, ...] = ()
     n_seen: int = 0
     n_rare: int = 0
+    n_ended: int = 0
     form: Form = Form()
     network: str = "gru"
 
@@ -96,7 +100,7 @@ class SequenceCodec:
                 f"Pass {FEWEST} or more, with tokens in them."
             )
         length = min(longest, LONGEST) if self.max_length == "auto" else int(self.max_length)
-        counts = Counter(token for item in items.items for token in item[:length])
+        counts = Counter(token for item in items.items for token in item[: length + 1])
         ranked = sorted(counts, key=lambda token: (-counts[token], repr(token)))
         common = [token for token in ranked if counts[token] >= self.min_count]
         return replace(
@@ -105,6 +109,7 @@ class SequenceCodec:
             tokens=tuple(common[: self.max_tokens]),
             n_seen=sum(counts.values()),
             n_rare=len(ranked) - len(common[: self.max_tokens]),
+            n_ended=items.n_rows if longest <= length else 0,
             form=replace(items.form, kind=kind_of(ranked)),
         )
 
@@ -127,7 +132,7 @@ class SequenceCodec:
 
     @property
     def event_size(self) -> int:
-        """Positions: the tokens of the longest sequence, and its end."""
+        """Positions: the tokens of the longest sequence, and its end or what stands there."""
         return int(self.max_length) + 1
 
     @cached_property
@@ -187,20 +192,21 @@ class SequenceCodec:
         """Encoded rows of sequences, shape (n, max_length + 1), float32."""
         items = self.read(data).items
         codes = np.full((len(items), self.event_size), END, dtype=np.int64)
-        observed = np.zeros(codes.shape, dtype=bool)
+        observed, longer = np.zeros((2, *codes.shape), dtype=bool)
         index = {token: code for code, token in enumerate(self.tokens, N_MARKS)}
         for row, item in enumerate(items):
-            kept = [index.get(token, UNKNOWN) for token in item[: self.event_size - 1]]
+            kept = [index.get(token, UNKNOWN) for token in item[: self.event_size]]
             codes[row, : len(kept)] = kept
-            cut = len(item) > len(kept)
-            observed[row, : len(kept) + (not cut)] = True
+            observed[row, : len(kept) + 1] = True
+            longer[row, -1] = self.n_ended > 0 and len(kept) == self.event_size
         unseen = codes == UNKNOWN
         offsets = np.where(unseen, self._rare_log_prob, 0.0)
+        offsets -= longer * np.log(self.n_ended + 1.0)
         if self.n_rare == 0:  # no rare token to learn from what an unknown one is like
             observed &= ~unseen
         never = np.broadcast_to(np.zeros((), dtype=bool), codes.shape)
         values = (codes / self.n_codes).astype(np.float32)
-        return DenseRows(values, observed, offsets, never, unseen, never)
+        return DenseRows(values, observed, offsets, never, unseen, longer)
 
     @property
     def _rare_log_prob(self) -> float:
@@ -208,7 +214,7 @@ class SequenceCodec:
         return -float(np.log((self.n_rare or self.n_seen) + 1.0))
 
     def sizes(self, rows: Rows) -> NDArray[np.int64]:
-        """Positions of each sequence that are judged, its end included."""
+        """Positions of each sequence that are judged, its end or what stands there included."""
         found: NDArray[np.int64] = (rows.observed | rows.unseen).sum(axis=1)
         return found
 
@@ -248,12 +254,14 @@ class SequenceCodec:
         known, most = set(self.tokens), int(self.max_length)
         for row, item in enumerate(source.items):
             notes = []
-            odd = list(dict.fromkeys(token for token in item[:most] if token not in known))
+            odd = list(dict.fromkeys(token for token in item[: most + 1] if token not in known))
             if odd:
                 shown = ", ".join(map(repr, odd[:SHOWN])) + (", ..." if len(odd) > SHOWN else "")
                 notes.append(f"tokens rare or never seen: {shown}")
-            if len(item) > most:
-                notes.append(f"only the first {most} of {len(item)} tokens are judged")
+            if rows.out_of_range[row, -1]:
+                notes.append(f"{len(item)} tokens, those of training have {most} at most")
+            if len(item) > most + 1:
+                notes.append(f"only the first {most + 1} of {len(item)} tokens are judged")
             out[row] = "; ".join(notes)
         return out
 
@@ -268,6 +276,7 @@ class SequenceCodec:
             "tokens": to_names(self.tokens),
             "n_seen": self.n_seen,
             "n_rare": self.n_rare,
+            "n_ended": self.n_ended,
             "form": asdict(self.form),
             "network": self.network,
         }
@@ -284,6 +293,7 @@ class SequenceCodec:
             tokens=from_names(record["tokens"]),
             n_seen=int(record["n_seen"]),
             n_rare=int(record["n_rare"]),
+            n_ended=int(record.get("n_ended", 0)),
             form=Form(**record["form"]),
             network=str(record["network"]),
         )

@@ -118,13 +118,24 @@ def read_sequences(data: Any, unit: str = "auto") -> Sequences:
     if isinstance(data, Sequences):
         return data
     cells, form, labels = _cells(data)
+    for row, cell in enumerate(cells):
+        if not hasattr(cell, "__iter__"):
+            raise no_sequence(cell, row)
     is_text = [isinstance(cell, str) for cell in cells]
     if any(is_text) and not all(is_text):
         raise DataError("Some sequences are strings and some are lists. Pass all in one form.")
     chosen = _unit(unit, text=bool(cells) and is_text[0])
     items = np.empty(len(cells), dtype=object)
-    items[:] = [_tokens(cell, chosen, row) for row, cell in enumerate(cells)]
+    items[:] = [_tokens(cell, chosen) for cell in cells]
     return Sequences(items, replace(form, unit=chosen), labels)
+
+
+def no_sequence(cell: Any, row: int) -> DataError:
+    """What is wrong with a cell that holds no sequence."""
+    return DataError(
+        f"Row {row} holds {cell!r}, which is no sequence. "
+        "Remove it, or pass '' or [] for a sequence without tokens."
+    )
 
 
 def _cells(data: Any) -> tuple[list[Any], Form, Any]:
@@ -172,15 +183,10 @@ def _unit(unit: str, *, text: bool) -> str:
     return "characters" if unit == "auto" else unit
 
 
-def _tokens(cell: Any, unit: str, row: int) -> tuple[Token, ...]:
-    if unit == "words" and isinstance(cell, str):
-        return tuple(cell.split())
-    if isinstance(cell, str | list | tuple | np.ndarray) or hasattr(cell, "__iter__"):
-        return tuple(cell) if isinstance(cell, str) else tuple(map(_plain, cell))
-    raise DataError(
-        f"Row {row} holds {cell!r}, which is no sequence. "
-        "Remove it, or pass [] for a sequence without tokens."
-    )
+def _tokens(cell: Any, unit: str) -> tuple[Token, ...]:
+    if isinstance(cell, str):
+        return tuple(cell.split() if unit == "words" else cell)
+    return tuple(map(_plain, cell))
 
 
 def _plain(token: Any) -> Token:
