@@ -514,6 +514,8 @@ def test_time_zones_do_not_matter():
         (WindowCodec(time="when"), SchemaError, "No column is called 'when'; there are: v, w"),
         (WindowCodec(entity="who"), SchemaError, "No column is called 'who'"),
         (WindowCodec(time="v", entity="w"), DataError, "no column of values"),
+        (WindowCodec(time=["v"]), DataError, "time must be the name of one column, not \\['v'\\]"),
+        (WindowCodec(entity=["v", "w"]), DataError, "Join the columns that tell series apart"),
     ],
 )
 def test_what_cannot_be_is_said_so(codec: WindowCodec, error: type[Exception], message: str):
@@ -675,6 +677,22 @@ def test_a_pandas_index_of_stamps_is_the_time(machines: VAEDetector):
     np.testing.assert_array_equal(again.score_samples(indexed), expected)
     unnamed = indexed.rename_axis(None)
     np.testing.assert_array_equal(detector.score_samples(unnamed), expected)
+
+
+def test_what_comes_back_has_the_index_and_columns_that_went_in(machines: VAEDetector):
+    """A frame whose index holds the stamps has no column of them, before or after."""
+    frame = frame_of(100)[lambda f: f["machine"] == "a"].drop(columns="machine")
+    frame.loc[frame.index[50], "load"] = np.nan
+    indexed = frame.set_index("when")
+    detector = VAEDetector(codec=WindowCodec(length=6), random_state=0, max_steps=5).fit(indexed)
+    for verb in (detector.reconstruct, detector.impute):
+        found, beside = verb(indexed), verb(frame)
+        assert list(found.columns) == ["load", "users"]
+        assert list(beside.columns) == ["when", "load", "users"]
+        assert found.index.equals(indexed.index)
+        np.testing.assert_array_equal(found.sort_values("when")["load"], beside["load"])
+    source = detector.model_.codec.read(indexed)
+    pd.testing.assert_frame_equal(source.to_native(), indexed, check_dtype=False)
 
 
 def test_an_index_that_is_no_time_stays_an_index():

@@ -1,6 +1,5 @@
 """Series in one piece, and their windows, put together when they are looked at."""
 
-import warnings
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
@@ -14,10 +13,9 @@ from improbable.data.raw import RawColumn
 from improbable.data.rows import DenseRows
 from improbable.data.texts import parse_times
 from improbable.data.timeline import Index, Timeline, blocks_of, window_ends
-from improbable.errors import DataError, DataWarning
+from improbable.errors import DataError
 
 LONGEST_BRIDGE = 8
-MOST_SHARED = 0.05
 TIME_NAMES = frozenset({"time", "timestamp", "date", "datetime", "ds"})
 NUMBERS = ("normal", "normal_per_column", "normal_fixed", "student_t")
 
@@ -38,6 +36,8 @@ class Series:
         Rows that are asked for.
     points : DenseRows, optional
         All rows encoded, at their places in time.
+    in_index : str, optional
+        Column of the frame that came as the index of a pandas data frame.
     """
 
     frame: Frame
@@ -45,6 +45,7 @@ class Series:
     length: int
     index: Index
     points: DenseRows | None = None
+    in_index: str | None = None
 
     @property
     def n_rows(self) -> int:
@@ -77,9 +78,15 @@ class Series:
         """The rows asked for."""
         return self.frame.take(self.index)
 
+    @property
+    def came(self) -> Frame:
+        """The rows asked for with the columns that the user passed."""
+        columns = {name: raw for name, raw in self.frame.columns.items() if name != self.in_index}
+        return replace(self.frame, columns=columns).take(self.index)
+
     def to_native(self) -> Any:
         """The rows asked for as the user passed them."""
-        return self.rows.to_native()
+        return self.came.to_native()
 
 
 @dataclass(frozen=True)
@@ -314,6 +321,11 @@ def timed(frame: Frame, time: str | None) -> Frame:
     return replace(frame, columns={name: column, **frame.columns})
 
 
+def index_column(came: Frame, frame: Frame) -> str | None:
+    """Column that `timed` has made of the index, if it has."""
+    return next((name for name in frame.columns if name not in came.columns), None)
+
+
 def time_column(frame: Frame) -> str | None:
     """The only column of stamps, or else the only one that is called as times are."""
     stamps = [name for name, raw in frame.columns.items() if raw.storage == "time"]
@@ -338,31 +350,3 @@ def seconds_of(name: str, raw: RawColumn) -> Floats:
             "are missing or unreadable. Remove those rows, or pass time=None."
         )
     return times
-
-
-def check_timeline(timeline: Timeline, length: int) -> None:
-    """Refuse windows longer than every series; say so when many rows have the time of others.
-
-    Raises
-    ------
-    DataError
-
-    Warns
-    -----
-    DataWarning
-    """
-    longest = int((timeline.end - timeline.start).max()) + 1
-    if length > longest:
-        raise DataError(
-            f"A window of {length} rows is longer than the longest series without a long gap, of "
-            f"{longest}. Pass a smaller length."
-        )
-    n_shared, n_rows = int(timeline.repeated.sum()), len(timeline.repeated)
-    if n_shared > MOST_SHARED * n_rows:
-        warnings.warn(
-            f"{n_shared:,} of {n_rows:,} rows share their time with a later row of their series, "
-            "and only the last counts. If these are several series, name the column that tells "
-            "them apart: entity.",
-            DataWarning,
-            stacklevel=4,
-        )

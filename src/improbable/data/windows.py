@@ -21,7 +21,7 @@ from improbable.data.series import (
     Layout,
     Series,
     WindowRows,
-    check_timeline,
+    index_column,
     placed,
     read_points,
     seconds_of,
@@ -30,11 +30,10 @@ from improbable.data.series import (
 )
 from improbable.data.table import TableCodec
 from improbable.data.timeline import Index, Timeline, lay_out
+from improbable.data.window_checks import check_choices, check_timeline
 from improbable.errors import DataError, DataWarning, SchemaError
 
 FEWEST = 4
-SCORES_OF = ("all", "last")
-NETWORKS = ("mlp", "gru", "conv")
 
 
 @dataclass(frozen=True)
@@ -101,8 +100,9 @@ class WindowCodec:
         """
         if isinstance(data, Series):
             return data
-        self._check()
-        frame = timed(read_points(data), self.time)
+        check_choices(vars(self))
+        came = read_points(data)
+        frame = timed(came, self.time)
         if frame.n_rows < FEWEST:
             raise DataError(
                 f"{frame.n_rows} rows are too few for a series. Pass {FEWEST} rows or more."
@@ -114,7 +114,8 @@ class WindowCodec:
             length = usual_length(opened._own(frame), timeline)
         check_timeline(timeline, length)
         check_calendar(self.calendar, opened.time)
-        return Series(frame, timeline, length, np.arange(frame.n_rows))
+        index = np.arange(frame.n_rows)
+        return Series(frame, timeline, length, index, in_index=index_column(came, frame))
 
     def fit(self, data: Any, trusted: NDArray[np.intp] | None = None) -> Self:
         """Codec that knows the columns, the time between points and the length of windows."""
@@ -131,16 +132,6 @@ class WindowCodec:
             if name in (time, self.entity)
         )
         return replace(opened, point=point, head=head)
-
-    def _check(self) -> None:
-        for name, names in (("score_of", SCORES_OF), ("network", NETWORKS)):
-            if getattr(self, name) not in names:
-                raise DataError(f"{name} must be one of {names}, got {getattr(self, name)!r}.")
-        for name, also in (("length", "'auto' or "), ("stride", "")):
-            value = getattr(self, name)
-            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            if not (whole and value >= 1) and not (also and value == "auto"):
-                raise DataError(f"{name} must be {also}a number of rows, not {value!r}.")
 
     def _time_column(self, frame: Frame) -> str | None:
         return time_column(frame) if self.time == "auto" else self.time
@@ -256,14 +247,16 @@ class WindowCodec:
         """
         if isinstance(data, Series):
             return data
-        frame = timed(read_points(data), self.time)
+        came = read_points(data)
+        frame = timed(came, self.time)
         timeline = self._timeline(frame)
         self._check_pace(timeline)
         values = self.point.matched(self._values(frame))
         apart = {name: frame.columns[name] for name, _, _ in self.head}
         joined = replace(frame, columns={**apart, **values.columns})
-        points = self._points(values, timeline)
-        return Series(joined, timeline, int(self.length), np.arange(frame.n_rows), points)
+        points, index = self._points(values, timeline), np.arange(frame.n_rows)
+        in_index = index_column(came, frame)
+        return Series(joined, timeline, int(self.length), index, points, in_index)
 
     def _check_pace(self, timeline: Timeline) -> None:
         if timeline.pace:
@@ -299,9 +292,8 @@ class WindowCodec:
         """
         if carried is None:
             return self._unrolled(values)
-        rows = carried.rows
-        last = self.point.inverse_transform(values[:, self._last], self._values(rows))
-        return self._headed(last, rows)
+        own = self._values(carried.rows)
+        return self._headed(self.point.inverse_transform(values[:, self._last], own), carried)
 
     def _unrolled(self, values: Floats) -> Series:
         length = int(self.length)
@@ -315,12 +307,13 @@ class WindowCodec:
 
     def fill(self, values: Floats, source: Series) -> Frame:
         """Rows whose missing cells are taken from the last points of encoded windows."""
-        rows = source.rows
-        return self._headed(self.point.fill(values[:, self._last], self._values(rows)), rows)
+        own = self._values(source.rows)
+        return self._headed(self.point.fill(values[:, self._last], own), source)
 
-    def _headed(self, values: Frame, rows: Frame) -> Frame:
-        """Values beside time and entity, without what the calendar says."""
-        apart = {name: rows.columns[name] for name, _, _ in self.head}
+    def _headed(self, values: Frame, source: Series) -> Frame:
+        """Values beside time and entity as they came, without what the calendar says."""
+        rows = source.came.columns
+        apart = {name: rows[name] for name, _, _ in self.head if name in rows}
         own = {name: raw for name, raw in values.columns.items() if name not in self.derived}
         return replace(values, columns={**apart, **own})
 
