@@ -535,6 +535,17 @@ def test_too_few_rows_are_refused():
         WindowCodec().fit([1.0, 2.0, 3.0])
 
 
+@pytest.mark.parametrize("nothing", [[], (), np.array([])])
+def test_an_empty_list_is_a_series_of_no_rows(
+    detector: VAEDetector, machines: VAEDetector, nothing: Any
+):
+    for fitted in (detector, machines):
+        assert fitted.score_samples(nothing).shape == (0,)
+        assert len(fitted.detect(nothing)) == 0
+    with pytest.raises(DataError, match="0 rows are too few for a series"):
+        WindowCodec().fit(nothing)
+
+
 def test_a_series_of_words_is_read_as_words():
     codec = WindowCodec(length=4).fit(["on", "off", "on", "on"] * 20)
     assert codec.transform(["on", "off"]).observed[1].sum() == 2

@@ -1,5 +1,6 @@
 """Series in one piece, and their windows, put together when they are looked at."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
@@ -289,14 +290,32 @@ def bridged(points: DenseRows, timeline: Timeline, layout: Layout) -> DenseRows:
     return replace(points, values=values, observed=observed)
 
 
-def read_points(data: Any) -> Frame:
-    """Plain columns of a table, or of one series of numbers."""
+def read_points(
+    data: Any, heads: Iterable[tuple[str, str, str]] = (), library: str = "numpy"
+) -> Frame:
+    """Plain columns of a table, or of one series of numbers.
+
+    Parameters
+    ----------
+    data : data frame, array or list
+    heads : iterable of (str, str, str)
+        Name, storage and type of the columns that an empty list stands for.
+    library : str
+        That it came from.
+    """
     if isinstance(data, Frame):
         return data
     if hasattr(data, "to_frame") and getattr(data, "ndim", 1) == 1:
         return read_frame(data.to_frame())
     flat = np.ndim(data) == 1 if isinstance(data, np.ndarray | list | tuple) else False
-    if flat and not (len(data) and isinstance(data[0], dict)):
+    if flat and not len(data):
+        types = {"text": object}
+        columns = {
+            name: RawColumn(np.empty(0, types.get(storage, np.float64)), storage, dtype)
+            for name, storage, dtype in heads
+        }
+        return Frame(columns, 0, library)
+    if flat and not isinstance(data[0], dict):
         return read_frame([[value] for value in data])
     return read_frame(data)
 

@@ -247,7 +247,7 @@ class WindowCodec:
         """
         if isinstance(data, Series):
             return data
-        came = read_points(data)
+        came = read_points(data, self._heads, self.library)
         frame = timed(came, self.time)
         timeline = self._timeline(frame)
         self._check_pace(timeline)
@@ -257,6 +257,12 @@ class WindowCodec:
         points, index = self._points(values, timeline), np.arange(frame.n_rows)
         in_index = index_column(came, frame)
         return Series(joined, timeline, int(self.length), index, points, in_index)
+
+    @property
+    def _heads(self) -> list[tuple[str, str, str]]:
+        """Name, storage and type of all columns of the series."""
+        own = [c for c in self.point.columns if c.name not in self.derived]
+        return [*self.head, *((c.name, c.storage, c.dtype) for c in own)]
 
     def _check_pace(self, timeline: Timeline) -> None:
         if timeline.pace:
