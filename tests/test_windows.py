@@ -18,10 +18,12 @@ from improbable import (
     load,
     save,
 )
+from improbable.data.holes import mean_of_windows, windows_around
 from improbable.data.periods import autocorrelation, dominant_period
 from improbable.data.timeline import blocks_of, lay_out, window_ends
 from improbable.fitting import split_groups
 from improbable.model import as_batch
+from improbable.results import impute
 from improbable.scores import draw
 
 PERIOD = 12
@@ -421,6 +423,45 @@ def test_missing_cells_are_filled(machines: VAEDetector):
     found = machines.impute(holes)
     assert abs(found["load"][50] - frame["load"][50]) < 1.0
     assert found["load"].drop(50).equals(frame["load"].drop(50))
+
+
+def test_holes_are_filled_from_both_sides(detector: VAEDetector):
+    """At the start, where nothing came before, at the end, and in between."""
+    truth = wave(300, seed=8)
+    for hole in (slice(0, 21), slice(150, 171), slice(279, 300)):
+        holes = truth.copy()
+        holes[hole] = np.nan
+        found = np.ravel(detector.impute(holes))
+        law = np.sin(2.0 * np.pi * np.arange(300) / PERIOD)
+        assert np.abs(found - law)[hole].max() < 0.3
+        assert (found == truth).sum() == 300 - 21
+        series = detector.model_.codec.read(holes)
+        parts = np.array_split(np.arange(300), 7)
+        pieces = [impute(detector.model_, series.take(part)) for part in parts]
+        np.testing.assert_allclose(np.ravel(np.concatenate(pieces)), found, rtol=1e-9)
+
+
+def test_a_hole_of_a_series_is_filled_from_that_series(machines: VAEDetector):
+    """The earlier of two rows of one time included, which lies in no window."""
+    frame = frame_of(60)
+    frame = pd.concat([frame, frame.iloc[[30, 30]]], ignore_index=True)
+    frame.loc[[80, 81, 120], "load"] = np.nan
+    found = machines.impute(frame)["load"]
+    assert abs(found[120] - frame["load"][30]) < 0.5
+    alone = frame[frame["machine"] == frame["machine"][81]]
+    np.testing.assert_allclose(machines.impute(alone)["load"][81], found[81], rtol=1e-9)
+
+
+def test_points_are_the_mean_of_the_windows_that_hold_them():
+    timeline = lay_out(None, np.array([0, 0, 0, 1, 1]), 5)
+    ends = windows_around(np.array([1, 4]), timeline, 2)
+    assert ends.tolist() == [1, 2, 4]
+    points = np.array([[1.0, 2.0], [4.0, 8.0], [16.0, 32.0]])[..., None]
+    observed = np.array([[True, False], [True, True], [False, False]])
+    found = mean_of_windows(points, ends, observed, timeline)[:, 0]
+    np.testing.assert_allclose(found, [1.0, (4 * 2 + 9 * 4) / 13, 8.0, 16.0, 32.0])
+    first = mean_of_windows(points[:1], np.array([3]), observed[:1], timeline)[:, 0]
+    np.testing.assert_allclose(first, [0.0, 0.0, 0.0, 2.0, 0.0])  # nothing of the other series
 
 
 def test_samples_are_whole_windows(machines: VAEDetector, detector: VAEDetector):

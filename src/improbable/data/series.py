@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.data.frames import Frame, read_frame
+from improbable.data.holes import windows_around
 from improbable.data.parts import Bools, Floats, Part
 from improbable.data.raw import RawColumn
 from improbable.data.rows import DenseRows
@@ -235,6 +236,13 @@ class WindowRows:
             wanted[self.ends + ahead] = True
         judged = window_ends(self.timeline, self.layout.length, self.stride)
         return replace(self, ends=np.flatnonzero(wanted[: len(judged)] & judged))
+
+    def surrounding(self) -> Self:
+        """All windows that hold the last points of these where a cell has no value."""
+        timeline = self.timeline
+        again = np.isin(self.ends, timeline.slot[timeline.repeated])
+        gone = again | (self.missing | self.unseen).any(axis=1)
+        return replace(self, ends=windows_around(self.ends[gone], timeline, self.layout.length))
 
     def pooled(self, values: Floats) -> Floats:
         """Mean over the windows to judge that contain each of these windows' last points."""

@@ -1,13 +1,13 @@
 """What series can be asked for: choices of their codec, and windows no longer than they are."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from improbable.data.timeline import Timeline
-from improbable.errors import DataError, DataWarning
+from improbable.errors import DataError, DataWarning, SchemaError
 
 MOST_SHARED = 0.05
 SCORES_OF = ("all", "last")
@@ -36,6 +36,21 @@ def check_choices(choices: Mapping[str, Any]) -> None:
         value = choices[name]
         if value is not None and not isinstance(value, str):
             raise DataError(f"{name} must be the name of one column, not {value!r}. {remedy}.")
+
+
+def check_names(names: Iterable[str | None], columns: Collection[str]) -> None:
+    """Refuse names of time or entity that no column has.
+
+    Raises
+    ------
+    SchemaError
+    """
+    for name in names:
+        if name is not None and name not in columns:
+            raise SchemaError(
+                f"No column is called {name!r}; there are: {', '.join(columns)}. "
+                "Name one of them as time or entity."
+            )
 
 
 def check_timeline(timeline: Timeline, length: int) -> None:

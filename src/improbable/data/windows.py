@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from improbable.data.calendar import calendar_columns, calendar_kinds, check_calendar, column_of
 from improbable.data.codec import Span
 from improbable.data.frames import Frame
+from improbable.data.holes import mean_of_windows
 from improbable.data.parts import Bools, Floats, Part
 from improbable.data.periods import usual_length
 from improbable.data.raw import RawColumn, Values
@@ -30,8 +31,8 @@ from improbable.data.series import (
 )
 from improbable.data.table import TableCodec
 from improbable.data.timeline import Index, Timeline, lay_out
-from improbable.data.window_checks import check_choices, check_timeline
-from improbable.errors import DataError, DataWarning, SchemaError
+from improbable.data.window_checks import check_choices, check_names, check_timeline
+from improbable.errors import DataError, DataWarning
 
 FEWEST = 4
 
@@ -137,12 +138,7 @@ class WindowCodec:
         return time_column(frame) if self.time == "auto" else self.time
 
     def _timeline(self, frame: Frame) -> Timeline:
-        for name in (self.time, self.entity):
-            if name is not None and name not in frame.columns:
-                raise SchemaError(
-                    f"No column is called {name!r}; there are: {', '.join(frame.columns)}. "
-                    "Name one of them as time or entity."
-                )
+        check_names((self.time, self.entity), frame.columns)
         entities = None
         if self.entity is not None:
             names = frame.columns[self.entity].values.astype(str)
@@ -312,9 +308,12 @@ class WindowCodec:
         return Series(frame, timeline, length, np.arange(len(number)))
 
     def fill(self, values: Floats, source: Series) -> Frame:
-        """Rows whose missing cells are taken from the last points of encoded windows."""
-        own = self._values(source.rows)
-        return self._headed(self.point.fill(values[:, self._last], own), source)
+        """Rows whose missing cells are the mean over the encoded windows `surrounding` them."""
+        around = self.transform(source).surrounding()
+        points = values[:, self.layout.undone].reshape(len(values), *self.shape)
+        found = mean_of_windows(points, around.ends, around.observed, source.timeline)
+        found = found[source.timeline.slot[source.index]]
+        return self._headed(self.point.fill(found, self._values(source.rows)), source)
 
     def _headed(self, values: Frame, source: Series) -> Frame:
         """Values beside time and entity as they came, without what the calendar says."""
