@@ -43,6 +43,8 @@ def files(tmp_path_factory):
 def test_fit_says_what_the_windows_are(files):
     told = run("fit", files / "train.csv", "-o", files / "again.safetensors", "--window", "20")
     assert "windows    20 points, 60 s apart by when" in told.output
+    assert "come out too small." in told.output
+    assert "with a smaller length, or with --score-of last." in told.output
     record = json.loads(
         run(
             "fit", files / "train.csv", "-o", files / "again.safetensors", "--score-of", "last",

@@ -556,7 +556,7 @@ def test_states_that_do_not_fit_are_refused(single, pair, tmp_path):
 
 def test_models_that_look_ahead_are_refused():
     codec = WindowCodec(length=4)
-    detector = VAEDetector(codec=codec, random_state=0, max_steps=10).fit(wave(300))
+    detector = VAEDetector(codec=codec, random_state=0, max_steps=5).fit(wave(800))
     with pytest.raises(DataError, match=r'Fit with WindowCodec\(score_of="last"\)'):
         detector.stream()
 

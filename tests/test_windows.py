@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from improbable import (
+    CalibrationWarning,
     DataError,
     DataWarning,
     Real,
@@ -37,7 +38,9 @@ def wave(n: int, seed: int = 0, start: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def detector() -> VAEDetector:
-    return VAEDetector(codec=WindowCodec(), random_state=0, max_steps=40).fit(wave(3000))
+    short = VAEDetector(codec=WindowCodec(), random_state=0, max_steps=40)
+    with pytest.warns(CalibrationWarning, match="466 held-out rows are only 6.5 times"):
+        return short.fit(wave(3000))
 
 
 def frame_of(n: int = 600) -> pd.DataFrame:
@@ -369,6 +372,27 @@ def test_held_out_rows_of_clean_series_are_rarely_flagged(detector: VAEDetector)
     assert np.mean(found <= 0.1) < 0.2
 
 
+@pytest.mark.parametrize(
+    ("n", "codec"),
+    [(3000, WindowCodec(length=12)), (400, WindowCodec(length=12, score_of="last"))],
+    ids=["long", "last"],
+)
+def test_enough_held_out_window_lengths_are_not_warned_of(n: int, codec: WindowCodec):
+    VAEDetector(codec=codec, random_state=0, max_steps=5).fit(wave(n))
+
+
+def test_p_values_of_too_few_held_out_window_lengths_are_warned_of_once():
+    """The p-value said is what twice as many independent rows as window lengths support."""
+    short = VAEDetector(codec=WindowCodec(length=48), random_state=0, max_steps=5)
+    with pytest.warns(CalibrationWarning) as told:
+        short.fit(wave(3000))
+    (said,) = [str(warning.message) for warning in told]
+    lengths = len(short.model_.held_out) / 48
+    assert f"only {lengths:.2g} times as many as the 48 of a window" in said
+    assert f"p-values below {1.0 / (1.0 + 2.0 * lengths):.1g} come out too small" in said
+    assert said.endswith('with a smaller length, or with WindowCodec(score_of="last").')
+
+
 def test_missing_cells_neither_crash_nor_alarm(detector: VAEDetector):
     new = wave(400, seed=11)
     holes = new.copy()
@@ -483,25 +507,25 @@ def test_latent_verbs_speak_of_windows(machines: VAEDetector):
 def test_files_keep_everything(score_of: str, tmp_path: Any):
     kinds = {"users": Real()}
     codec = WindowCodec(length=5, entity="machine", score_of=score_of, kinds=kinds, stride=2)
-    fitted = VAEDetector(codec=codec, random_state=0, max_steps=10).fit(frame_of(150))
+    fitted = VAEDetector(codec=codec, random_state=0, max_steps=10).fit(frame_of(450))
     save(fitted, tmp_path / "m.safetensors")
     again = load(tmp_path / "m.safetensors")
     new = frame_of(70)
     np.testing.assert_array_equal(again.score_samples(new), fitted.score_samples(new))
     assert again.model_.codec.to_json() == fitted.model_.codec.to_json()
-    refitted = again.fit(frame_of(150))
+    refitted = again.fit(frame_of(450))
     np.testing.assert_allclose(refitted.score_samples(new), fitted.score_samples(new), rtol=1e-6)
 
 
 def test_refit_and_contamination_take_series(machines: VAEDetector):
-    frame = frame_of(300)
+    frame = frame_of(500)
     fitted = VAEDetector(
         codec=WindowCodec(length=6, entity="machine"),
         contamination="unknown",
         random_state=0,
         max_steps=10,
     ).fit(frame)
-    assert fitted.refit(frame).score_samples(frame).shape == (600,)
+    assert fitted.refit(frame).score_samples(frame).shape == (1000,)
 
 
 # --- what comes in ------------------------------------------------------------------------------
@@ -659,7 +683,7 @@ def test_missing_points_are_filled_in_before_the_encoder_looks(detector: VAEDete
 
 def test_only_missing_cells_are_filled_in():
     """A zero of a column with many of them has an unobserved part, and is not missing."""
-    values = np.where(wave(400) > 0.0, wave(400), 0.0)
+    values = np.where(wave(800) > 0.0, wave(800), 0.0)
     fitted = VAEDetector(
         codec=WindowCodec(length=4, kinds={"x0": "positive"}), random_state=0, max_steps=5
     ).fit(values)
@@ -715,7 +739,7 @@ def test_short_gaps_are_closed_to_learn_from():
 
 def test_a_pandas_index_of_stamps_is_the_time(machines: VAEDetector):
     frame = frame_of(200)[lambda f: f["machine"] == "a"].drop(columns="machine")
-    codec = WindowCodec(length=6)
+    codec = WindowCodec(length=6, score_of="last")
     detector = VAEDetector(codec=codec, random_state=0, max_steps=10).fit(frame)
     indexed = frame.set_index("when").drop(index=frame["when"].iloc[50:60])
     expected = detector.score_samples(indexed.reset_index())
@@ -736,7 +760,8 @@ def test_what_comes_back_has_the_index_and_columns_that_went_in(machines: VAEDet
     frame = frame_of(100)[lambda f: f["machine"] == "a"].drop(columns="machine")
     frame.loc[frame.index[50], "load"] = np.nan
     indexed = frame.set_index("when")
-    detector = VAEDetector(codec=WindowCodec(length=6), random_state=0, max_steps=5).fit(indexed)
+    codec = WindowCodec(length=6, score_of="last")
+    detector = VAEDetector(codec=codec, random_state=0, max_steps=5).fit(indexed)
     for verb in (detector.reconstruct, detector.impute):
         found, beside = verb(indexed), verb(frame)
         assert list(found.columns) == ["load", "users"]
