@@ -43,6 +43,8 @@ def files(tmp_path_factory):
 def test_fit_says_what_the_windows_are(files):
     told = run("fit", files / "train.csv", "-o", files / "again.safetensors", "--window", "20")
     assert "windows    20 points, 60 s apart by when" in told.output
+    assert "come out too small." in told.output
+    assert "with a smaller length, or with --score-of last." in told.output
     record = json.loads(
         run(
             "fit", files / "train.csv", "-o", files / "again.safetensors", "--score-of", "last",
@@ -125,6 +127,16 @@ def test_missing_cells_are_filled_in_a_file(files):
     full = pd.read_csv(files / "full.csv")
     assert abs(full["load"][50] - np.sin(50 / 4.0)) < 1.0
     assert np.allclose(full["load"].drop(50), holes["load"].drop(50))
+
+
+def test_a_file_is_filled_as_the_rows_are_whatever_the_batches(files):
+    holes = pd.read_csv(files / "new.csv", parse_dates=["when"])
+    holes.loc[[*range(15), *range(60, 70)], "load"] = np.nan
+    holes.to_csv(files / "holes.csv", index=False)
+    model, full = files / "m.safetensors", files / "full.csv"
+    run("impute", files / "holes.csv", "-m", model, "-o", full, "--batch-rows", "7")
+    found = pd.read_csv(full)["load"]
+    np.testing.assert_allclose(found, load(model).impute(holes)["load"], rtol=1e-6)
 
 
 def test_labelled_rows_are_not_learned_from_and_time_goes_on(files):

@@ -142,7 +142,7 @@ def test_what_cannot_be_is_one_line(model, points, tmp_path):
 
 def test_a_model_that_looks_ahead_names_the_option(points, tmp_path):
     codec = WindowCodec(length=4)
-    save(VAEDetector(codec=codec, random_state=0, max_steps=5).fit(wave(300)), tmp_path / "m")
+    save(VAEDetector(codec=codec, random_state=0, max_steps=5).fit(wave(800)), tmp_path / "m")
     _, said = run(points, "-m", tmp_path / "m", code=2)
     assert "--score-of last" in said
 

@@ -427,6 +427,18 @@ def test_numbers_of_clusters_that_cannot_be(count):
         hierarchy(some_rows(10, 2), count)
 
 
+@pytest.mark.parametrize("count", ["a", 2.0, [2, "a"], [[2], [3, 4]], np.array(2.5), object()])
+def test_numbers_of_clusters_that_are_no_numbers(count):
+    for verb in (cluster, hierarchy):
+        with pytest.raises(DataError, match="must be whole numbers, got .* Ask for 1 to 10"):
+            verb(some_rows(10, 2), count)
+
+
+def test_a_number_of_clusters_may_be_of_numpy():
+    rows = some_rows(10, 2)
+    assert all(len(cluster(rows, n)) == 2 for n in (np.int64(2), np.array(2), iter([2])))
+
+
 @pytest.mark.parametrize(("side", "value"), [("loc", np.nan), ("scale", 0.0), ("scale", np.inf)])
 def test_rows_that_are_no_gaussians(side, value):
     rows = some_rows(10, 2)

@@ -556,7 +556,7 @@ def test_states_that_do_not_fit_are_refused(single, pair, tmp_path):
 
 def test_models_that_look_ahead_are_refused():
     codec = WindowCodec(length=4)
-    detector = VAEDetector(codec=codec, random_state=0, max_steps=10).fit(wave(300))
+    detector = VAEDetector(codec=codec, random_state=0, max_steps=5).fit(wave(800))
     with pytest.raises(DataError, match=r'Fit with WindowCodec\(score_of="last"\)'):
         detector.stream()
 
@@ -598,10 +598,27 @@ def test_settings_out_of_range_are_refused(single):
             single.stream(**options)
 
 
-def test_no_point_gives_no_reading(single):
-    stream = single.stream()
-    assert isinstance(stream, Stream)
-    assert stream.push(np.empty((0, 1))) == []
+def test_no_point_gives_no_reading(single, pair):
+    assert isinstance(single.stream(), Stream)
+    for nothing in (np.empty((0, 1)), [], ()):
+        assert single.stream().push(nothing) == []
+    assert pair.stream().push([]) == []
+
+
+@pytest.mark.parametrize("one", [np.array(0.5), np.float32(0.5), np.array([0.5])])
+def test_a_number_may_be_of_numpy(single, one):
+    assert single.stream().push(one) == single.stream().push(0.5)
+
+
+@pytest.mark.parametrize("none", [None, pd.NA, np.array(None), np.array(np.nan), {"x0": None}])
+def test_a_number_that_is_none_is_a_missing_point(single, none):
+    assert single.stream().push(none) == single.stream().push(np.nan)
+
+
+@pytest.mark.parametrize("odd", ["3", b"3", np.array("3"), object(), {1.0}, iter([1.0]), 1j])
+def test_what_is_no_point_is_refused_in_a_sentence(single, odd):
+    with pytest.raises(DataError, match="must be a number, a row, a dict or a data frame, not"):
+        single.stream().push(odd)
 
 
 def test_rows_of_a_data_frame_keep_their_names(pair):

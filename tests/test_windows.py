@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from improbable import (
+    CalibrationWarning,
     DataError,
     DataWarning,
     Real,
@@ -18,10 +19,12 @@ from improbable import (
     load,
     save,
 )
+from improbable.data.holes import mean_of_windows, windows_around
 from improbable.data.periods import autocorrelation, dominant_period
 from improbable.data.timeline import blocks_of, lay_out, window_ends
 from improbable.fitting import split_groups
 from improbable.model import as_batch
+from improbable.results import impute
 from improbable.scores import draw
 
 PERIOD = 12
@@ -35,7 +38,9 @@ def wave(n: int, seed: int = 0, start: int = 0) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def detector() -> VAEDetector:
-    return VAEDetector(codec=WindowCodec(), random_state=0, max_steps=40).fit(wave(3000))
+    short = VAEDetector(codec=WindowCodec(), random_state=0, max_steps=40)
+    with pytest.warns(CalibrationWarning, match="466 held-out rows are only 6.5 times"):
+        return short.fit(wave(3000))
 
 
 def frame_of(n: int = 600) -> pd.DataFrame:
@@ -367,6 +372,27 @@ def test_held_out_rows_of_clean_series_are_rarely_flagged(detector: VAEDetector)
     assert np.mean(found <= 0.1) < 0.2
 
 
+@pytest.mark.parametrize(
+    ("n", "codec"),
+    [(3000, WindowCodec(length=12)), (400, WindowCodec(length=12, score_of="last"))],
+    ids=["long", "last"],
+)
+def test_enough_held_out_window_lengths_are_not_warned_of(n: int, codec: WindowCodec):
+    VAEDetector(codec=codec, random_state=0, max_steps=5).fit(wave(n))
+
+
+def test_p_values_of_too_few_held_out_window_lengths_are_warned_of_once():
+    """The p-value said is what twice as many independent rows as window lengths support."""
+    short = VAEDetector(codec=WindowCodec(length=48), random_state=0, max_steps=5)
+    with pytest.warns(CalibrationWarning) as told:
+        short.fit(wave(3000))
+    (said,) = [str(warning.message) for warning in told]
+    lengths = len(short.model_.held_out) / 48
+    assert f"only {lengths:.2g} times as many as the 48 of a window" in said
+    assert f"p-values below {1.0 / (1.0 + 2.0 * lengths):.1g} come out too small" in said
+    assert said.endswith('with a smaller length, or with WindowCodec(score_of="last").')
+
+
 def test_missing_cells_neither_crash_nor_alarm(detector: VAEDetector):
     new = wave(400, seed=11)
     holes = new.copy()
@@ -423,6 +449,45 @@ def test_missing_cells_are_filled(machines: VAEDetector):
     assert found["load"].drop(50).equals(frame["load"].drop(50))
 
 
+def test_holes_are_filled_from_both_sides(detector: VAEDetector):
+    """At the start, where nothing came before, at the end, and in between."""
+    truth = wave(300, seed=8)
+    for hole in (slice(0, 21), slice(150, 171), slice(279, 300)):
+        holes = truth.copy()
+        holes[hole] = np.nan
+        found = np.ravel(detector.impute(holes))
+        law = np.sin(2.0 * np.pi * np.arange(300) / PERIOD)
+        assert np.abs(found - law)[hole].max() < 0.3
+        assert (found == truth).sum() == 300 - 21
+        series = detector.model_.codec.read(holes)
+        parts = np.array_split(np.arange(300), 7)
+        pieces = [impute(detector.model_, series.take(part)) for part in parts]
+        np.testing.assert_allclose(np.ravel(np.concatenate(pieces)), found, rtol=1e-9)
+
+
+def test_a_hole_of_a_series_is_filled_from_that_series(machines: VAEDetector):
+    """The earlier of two rows of one time included, which lies in no window."""
+    frame = frame_of(60)
+    frame = pd.concat([frame, frame.iloc[[30, 30]]], ignore_index=True)
+    frame.loc[[80, 81, 120], "load"] = np.nan
+    found = machines.impute(frame)["load"]
+    assert abs(found[120] - frame["load"][30]) < 0.5
+    alone = frame[frame["machine"] == frame["machine"][81]]
+    np.testing.assert_allclose(machines.impute(alone)["load"][81], found[81], rtol=1e-9)
+
+
+def test_points_are_the_mean_of_the_windows_that_hold_them():
+    timeline = lay_out(None, np.array([0, 0, 0, 1, 1]), 5)
+    ends = windows_around(np.array([1, 4]), timeline, 2)
+    assert ends.tolist() == [1, 2, 4]
+    points = np.array([[1.0, 2.0], [4.0, 8.0], [16.0, 32.0]])[..., None]
+    observed = np.array([[True, False], [True, True], [False, False]])
+    found = mean_of_windows(points, ends, observed, timeline)[:, 0]
+    np.testing.assert_allclose(found, [1.0, (4 * 2 + 9 * 4) / 13, 8.0, 16.0, 32.0])
+    first = mean_of_windows(points[:1], np.array([3]), observed[:1], timeline)[:, 0]
+    np.testing.assert_allclose(first, [0.0, 0.0, 0.0, 2.0, 0.0])  # nothing of the other series
+
+
 def test_samples_are_whole_windows(machines: VAEDetector, detector: VAEDetector):
     found = machines.sample(3, random_state=0)
     assert found["window"].tolist() == np.repeat([0, 1, 2], 6).tolist()
@@ -442,25 +507,25 @@ def test_latent_verbs_speak_of_windows(machines: VAEDetector):
 def test_files_keep_everything(score_of: str, tmp_path: Any):
     kinds = {"users": Real()}
     codec = WindowCodec(length=5, entity="machine", score_of=score_of, kinds=kinds, stride=2)
-    fitted = VAEDetector(codec=codec, random_state=0, max_steps=10).fit(frame_of(150))
+    fitted = VAEDetector(codec=codec, random_state=0, max_steps=10).fit(frame_of(450))
     save(fitted, tmp_path / "m.safetensors")
     again = load(tmp_path / "m.safetensors")
     new = frame_of(70)
     np.testing.assert_array_equal(again.score_samples(new), fitted.score_samples(new))
     assert again.model_.codec.to_json() == fitted.model_.codec.to_json()
-    refitted = again.fit(frame_of(150))
+    refitted = again.fit(frame_of(450))
     np.testing.assert_allclose(refitted.score_samples(new), fitted.score_samples(new), rtol=1e-6)
 
 
 def test_refit_and_contamination_take_series(machines: VAEDetector):
-    frame = frame_of(300)
+    frame = frame_of(500)
     fitted = VAEDetector(
         codec=WindowCodec(length=6, entity="machine"),
         contamination="unknown",
         random_state=0,
         max_steps=10,
     ).fit(frame)
-    assert fitted.refit(frame).score_samples(frame).shape == (600,)
+    assert fitted.refit(frame).score_samples(frame).shape == (1000,)
 
 
 # --- what comes in ------------------------------------------------------------------------------
@@ -514,6 +579,8 @@ def test_time_zones_do_not_matter():
         (WindowCodec(time="when"), SchemaError, "No column is called 'when'; there are: v, w"),
         (WindowCodec(entity="who"), SchemaError, "No column is called 'who'"),
         (WindowCodec(time="v", entity="w"), DataError, "no column of values"),
+        (WindowCodec(time=["v"]), DataError, "time must be the name of one column, not \\['v'\\]"),
+        (WindowCodec(entity=["v", "w"]), DataError, "Join the columns that tell series apart"),
     ],
 )
 def test_what_cannot_be_is_said_so(codec: WindowCodec, error: type[Exception], message: str):
@@ -531,6 +598,17 @@ def test_unreadable_times_are_refused():
 def test_too_few_rows_are_refused():
     with pytest.raises(DataError, match="3 rows are too few for a series"):
         WindowCodec().fit([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("nothing", [[], (), np.array([])])
+def test_an_empty_list_is_a_series_of_no_rows(
+    detector: VAEDetector, machines: VAEDetector, nothing: Any
+):
+    for fitted in (detector, machines):
+        assert fitted.score_samples(nothing).shape == (0,)
+        assert len(fitted.detect(nothing)) == 0
+    with pytest.raises(DataError, match="0 rows are too few for a series"):
+        WindowCodec().fit(nothing)
 
 
 def test_a_series_of_words_is_read_as_words():
@@ -605,7 +683,7 @@ def test_missing_points_are_filled_in_before_the_encoder_looks(detector: VAEDete
 
 def test_only_missing_cells_are_filled_in():
     """A zero of a column with many of them has an unobserved part, and is not missing."""
-    values = np.where(wave(400) > 0.0, wave(400), 0.0)
+    values = np.where(wave(800) > 0.0, wave(800), 0.0)
     fitted = VAEDetector(
         codec=WindowCodec(length=4, kinds={"x0": "positive"}), random_state=0, max_steps=5
     ).fit(values)
@@ -661,7 +739,7 @@ def test_short_gaps_are_closed_to_learn_from():
 
 def test_a_pandas_index_of_stamps_is_the_time(machines: VAEDetector):
     frame = frame_of(200)[lambda f: f["machine"] == "a"].drop(columns="machine")
-    codec = WindowCodec(length=6)
+    codec = WindowCodec(length=6, score_of="last")
     detector = VAEDetector(codec=codec, random_state=0, max_steps=10).fit(frame)
     indexed = frame.set_index("when").drop(index=frame["when"].iloc[50:60])
     expected = detector.score_samples(indexed.reset_index())
@@ -675,6 +753,23 @@ def test_a_pandas_index_of_stamps_is_the_time(machines: VAEDetector):
     np.testing.assert_array_equal(again.score_samples(indexed), expected)
     unnamed = indexed.rename_axis(None)
     np.testing.assert_array_equal(detector.score_samples(unnamed), expected)
+
+
+def test_what_comes_back_has_the_index_and_columns_that_went_in(machines: VAEDetector):
+    """A frame whose index holds the stamps has no column of them, before or after."""
+    frame = frame_of(100)[lambda f: f["machine"] == "a"].drop(columns="machine")
+    frame.loc[frame.index[50], "load"] = np.nan
+    indexed = frame.set_index("when")
+    codec = WindowCodec(length=6, score_of="last")
+    detector = VAEDetector(codec=codec, random_state=0, max_steps=5).fit(indexed)
+    for verb in (detector.reconstruct, detector.impute):
+        found, beside = verb(indexed), verb(frame)
+        assert list(found.columns) == ["load", "users"]
+        assert list(beside.columns) == ["when", "load", "users"]
+        assert found.index.equals(indexed.index)
+        np.testing.assert_array_equal(found.sort_values("when")["load"], beside["load"])
+    source = detector.model_.codec.read(indexed)
+    pd.testing.assert_frame_equal(source.to_native(), indexed, check_dtype=False)
 
 
 def test_an_index_that_is_no_time_stays_an_index():

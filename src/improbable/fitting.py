@@ -16,7 +16,7 @@ from improbable.data.parts import Floats
 from improbable.data.rows import Rows
 from improbable.errors import CalibrationWarning, DataError, TrainingWarning
 from improbable.explanations import Reference
-from improbable.held_out import calibrated, leveled, make_prior
+from improbable.held_out import calibrated, leveled, make_prior, warn_of_overlap
 from improbable.model import Model, as_batch
 from improbable.networks import Network, initialize
 from improbable.priors import Prior
@@ -335,6 +335,8 @@ def warn_of(model: Model) -> None:
             CalibrationWarning,
             stacklevel=4,
         )
+    else:
+        warn_of_overlap(model)
 
 
 def as_sizes(hidden: Sequence[int]) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """After training: the prior of the scores, and what is made of the rows kept out."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
@@ -9,6 +10,7 @@ import torch
 from improbable.data.parts import Floats
 from improbable.data.rows import DenseRows, Rows
 from improbable.distributions import DiagonalNormal
+from improbable.errors import CalibrationWarning
 from improbable.explanations import Reference
 from improbable.lengths import Leveling
 from improbable.model import Model, as_batch, typical_cells
@@ -21,6 +23,7 @@ PRIOR_ROWS, WIDTH_ROWS = 4_096, 512
 LEVEL_ROWS = 1_000
 AT_ONCE = 1_024
 PROBED_ROWS = 24
+FEWEST_LENGTHS, ROWS_A_LENGTH = 25, 2
 
 
 def make_prior(
@@ -93,3 +96,25 @@ def leveled(model: Model, learned: Sequence[Rows], held_out: Rows) -> Model:
 def _with_scores(model: Model, held_out: Rows) -> Model:
     found: Floats = model.decision_scores(held_out) if len(held_out) else np.empty(0)
     return replace(model, held_out=np.sort(found))
+
+
+def warn_of_overlap(model: Model) -> None:
+    """Warn if windows share so many of the held-out rows that small p-values are too small.
+
+    Scores that are means over windows move with their neighbors: stretches of k
+    window lengths do the work of about 2 k rows that do not. With fewer than 25
+    p-values of .01 come three times as often as they say, or more.
+    """
+    span, n = model.codec.span, len(model.held_out)
+    if span is None or span.judged is not None or not 0 < n < FEWEST_LENGTHS * span.length:
+        return
+    lengths = n / span.length
+    least = 1.0 / (1.0 + ROWS_A_LENGTH * lengths)
+    warnings.warn(
+        f"{n:,} held-out rows are only {lengths:.2g} times as many as the {span.length} of a "
+        "window, and rows so near to each other score alike, so p-values below "
+        f"{least:.1g} come out too small. Fit on more rows, with a smaller length, or with "
+        'WindowCodec(score_of="last").',
+        CalibrationWarning,
+        stacklevel=5,
+    )

@@ -166,8 +166,8 @@ def reconstruct(model: Model, source: Source) -> Any:
 
 def impute(model: Model, source: Source) -> Any:
     """Rows with missing and unreadable cells filled in, as the kind of data that `source` was."""
-    rows = model.codec.transform(source)
-    filled = np.zeros(rows.values.shape)
+    rows = model.codec.transform(source).surrounding()
+    filled = np.zeros((len(rows), model.codec.event_size))
     for place, batch in model.blocks(rows):
         mixture = generation.conditional(model.vae, batch, batch.observed, model.noise)
         filled[place] = mixture.expected

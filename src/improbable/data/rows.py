@@ -62,6 +62,10 @@ class Rows(Protocol):
         """All rows whose values `pooled` asks for."""
         ...
 
+    def surrounding(self) -> "Rows":
+        """All rows that missing cells of these can be filled in from."""
+        ...
+
     def pooled(self, values: Floats) -> Floats:
         """Values of these rows from those of the widened ones, rows along the first axis."""
         ...
@@ -95,6 +99,10 @@ class DenseRows:
         return self
 
     def widened(self) -> Self:
+        """The rows themselves."""
+        return self
+
+    def surrounding(self) -> Self:
         """The rows themselves."""
         return self
 

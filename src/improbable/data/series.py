@@ -1,6 +1,6 @@
 """Series in one piece, and their windows, put together when they are looked at."""
 
-import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.data.frames import Frame, read_frame
+from improbable.data.holes import windows_around
 from improbable.data.parts import Bools, Floats, Part
 from improbable.data.raw import RawColumn
 from improbable.data.rows import DenseRows
 from improbable.data.texts import parse_times
 from improbable.data.timeline import Index, Timeline, blocks_of, window_ends
-from improbable.errors import DataError, DataWarning
+from improbable.errors import DataError
 
 LONGEST_BRIDGE = 8
-MOST_SHARED = 0.05
 TIME_NAMES = frozenset({"time", "timestamp", "date", "datetime", "ds"})
 NUMBERS = ("normal", "normal_per_column", "normal_fixed", "student_t")
 
@@ -38,6 +38,8 @@ class Series:
         Rows that are asked for.
     points : DenseRows, optional
         All rows encoded, at their places in time.
+    in_index : str, optional
+        Column of the frame that came as the index of a pandas data frame.
     """
 
     frame: Frame
@@ -45,6 +47,7 @@ class Series:
     length: int
     index: Index
     points: DenseRows | None = None
+    in_index: str | None = None
 
     @property
     def n_rows(self) -> int:
@@ -77,9 +80,15 @@ class Series:
         """The rows asked for."""
         return self.frame.take(self.index)
 
+    @property
+    def came(self) -> Frame:
+        """The rows asked for with the columns that the user passed."""
+        columns = {name: raw for name, raw in self.frame.columns.items() if name != self.in_index}
+        return replace(self.frame, columns=columns).take(self.index)
+
     def to_native(self) -> Any:
         """The rows asked for as the user passed them."""
-        return self.rows.to_native()
+        return self.came.to_native()
 
 
 @dataclass(frozen=True)
@@ -228,6 +237,13 @@ class WindowRows:
         judged = window_ends(self.timeline, self.layout.length, self.stride)
         return replace(self, ends=np.flatnonzero(wanted[: len(judged)] & judged))
 
+    def surrounding(self) -> Self:
+        """All windows that hold the last points of these where a cell has no value."""
+        timeline = self.timeline
+        again = np.isin(self.ends, timeline.slot[timeline.repeated])
+        gone = again | (self.missing | self.unseen).any(axis=1)
+        return replace(self, ends=windows_around(self.ends[gone], timeline, self.layout.length))
+
     def pooled(self, values: Floats) -> Floats:
         """Mean over the windows to judge that contain each of these windows' last points."""
         if not self.spread:
@@ -282,14 +298,32 @@ def bridged(points: DenseRows, timeline: Timeline, layout: Layout) -> DenseRows:
     return replace(points, values=values, observed=observed)
 
 
-def read_points(data: Any) -> Frame:
-    """Plain columns of a table, or of one series of numbers."""
+def read_points(
+    data: Any, heads: Iterable[tuple[str, str, str]] = (), library: str = "numpy"
+) -> Frame:
+    """Plain columns of a table, or of one series of numbers.
+
+    Parameters
+    ----------
+    data : data frame, array or list
+    heads : iterable of (str, str, str)
+        Name, storage and type of the columns that an empty list stands for.
+    library : str
+        That it came from.
+    """
     if isinstance(data, Frame):
         return data
     if hasattr(data, "to_frame") and getattr(data, "ndim", 1) == 1:
         return read_frame(data.to_frame())
     flat = np.ndim(data) == 1 if isinstance(data, np.ndarray | list | tuple) else False
-    if flat and not (len(data) and isinstance(data[0], dict)):
+    if flat and not len(data):
+        types = {"text": object}
+        columns = {
+            name: RawColumn(np.empty(0, types.get(storage, np.float64)), storage, dtype)
+            for name, storage, dtype in heads
+        }
+        return Frame(columns, 0, library)
+    if flat and not isinstance(data[0], dict):
         return read_frame([[value] for value in data])
     return read_frame(data)
 
@@ -312,6 +346,11 @@ def timed(frame: Frame, time: str | None) -> Frame:
     name = str(labels.name or "time") if time == "auto" else time
     column = read_frame(labels.to_frame(index=False, name=name)).columns[name]
     return replace(frame, columns={name: column, **frame.columns})
+
+
+def index_column(came: Frame, frame: Frame) -> str | None:
+    """Column that `timed` has made of the index, if it has."""
+    return next((name for name in frame.columns if name not in came.columns), None)
 
 
 def time_column(frame: Frame) -> str | None:
@@ -338,31 +377,3 @@ def seconds_of(name: str, raw: RawColumn) -> Floats:
             "are missing or unreadable. Remove those rows, or pass time=None."
         )
     return times
-
-
-def check_timeline(timeline: Timeline, length: int) -> None:
-    """Refuse windows longer than every series; say so when many rows have the time of others.
-
-    Raises
-    ------
-    DataError
-
-    Warns
-    -----
-    DataWarning
-    """
-    longest = int((timeline.end - timeline.start).max()) + 1
-    if length > longest:
-        raise DataError(
-            f"A window of {length} rows is longer than the longest series without a long gap, of "
-            f"{longest}. Pass a smaller length."
-        )
-    n_shared, n_rows = int(timeline.repeated.sum()), len(timeline.repeated)
-    if n_shared > MOST_SHARED * n_rows:
-        warnings.warn(
-            f"{n_shared:,} of {n_rows:,} rows share their time with a later row of their series, "
-            "and only the last counts. If these are several series, name the column that tells "
-            "them apart: entity.",
-            DataWarning,
-            stacklevel=4,
-        )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from improbable.data.calendar import calendar_columns, calendar_kinds, check_calendar, column_of
 from improbable.data.codec import Span
 from improbable.data.frames import Frame
+from improbable.data.holes import mean_of_windows
 from improbable.data.parts import Bools, Floats, Part
 from improbable.data.periods import usual_length
 from improbable.data.raw import RawColumn, Values
@@ -21,7 +22,7 @@ from improbable.data.series import (
     Layout,
     Series,
     WindowRows,
-    check_timeline,
+    index_column,
     placed,
     read_points,
     seconds_of,
@@ -30,11 +31,10 @@ from improbable.data.series import (
 )
 from improbable.data.table import TableCodec
 from improbable.data.timeline import Index, Timeline, lay_out
-from improbable.errors import DataError, DataWarning, SchemaError
+from improbable.data.window_checks import check_choices, check_names, check_timeline
+from improbable.errors import DataError, DataWarning
 
 FEWEST = 4
-SCORES_OF = ("all", "last")
-NETWORKS = ("mlp", "gru", "conv")
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,9 @@ class WindowCodec:
         """
         if isinstance(data, Series):
             return data
-        self._check()
-        frame = timed(read_points(data), self.time)
+        check_choices(vars(self))
+        came = read_points(data)
+        frame = timed(came, self.time)
         if frame.n_rows < FEWEST:
             raise DataError(
                 f"{frame.n_rows} rows are too few for a series. Pass {FEWEST} rows or more."
@@ -114,7 +115,8 @@ class WindowCodec:
             length = usual_length(opened._own(frame), timeline)
         check_timeline(timeline, length)
         check_calendar(self.calendar, opened.time)
-        return Series(frame, timeline, length, np.arange(frame.n_rows))
+        index = np.arange(frame.n_rows)
+        return Series(frame, timeline, length, index, in_index=index_column(came, frame))
 
     def fit(self, data: Any, trusted: NDArray[np.intp] | None = None) -> Self:
         """Codec that knows the columns, the time between points and the length of windows."""
@@ -132,26 +134,11 @@ class WindowCodec:
         )
         return replace(opened, point=point, head=head)
 
-    def _check(self) -> None:
-        for name, names in (("score_of", SCORES_OF), ("network", NETWORKS)):
-            if getattr(self, name) not in names:
-                raise DataError(f"{name} must be one of {names}, got {getattr(self, name)!r}.")
-        for name, also in (("length", "'auto' or "), ("stride", "")):
-            value = getattr(self, name)
-            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            if not (whole and value >= 1) and not (also and value == "auto"):
-                raise DataError(f"{name} must be {also}a number of rows, not {value!r}.")
-
     def _time_column(self, frame: Frame) -> str | None:
         return time_column(frame) if self.time == "auto" else self.time
 
     def _timeline(self, frame: Frame) -> Timeline:
-        for name in (self.time, self.entity):
-            if name is not None and name not in frame.columns:
-                raise SchemaError(
-                    f"No column is called {name!r}; there are: {', '.join(frame.columns)}. "
-                    "Name one of them as time or entity."
-                )
+        check_names((self.time, self.entity), frame.columns)
         entities = None
         if self.entity is not None:
             names = frame.columns[self.entity].values.astype(str)
@@ -256,14 +243,22 @@ class WindowCodec:
         """
         if isinstance(data, Series):
             return data
-        frame = timed(read_points(data), self.time)
+        came = read_points(data, self._heads, self.library)
+        frame = timed(came, self.time)
         timeline = self._timeline(frame)
         self._check_pace(timeline)
         values = self.point.matched(self._values(frame))
         apart = {name: frame.columns[name] for name, _, _ in self.head}
         joined = replace(frame, columns={**apart, **values.columns})
-        points = self._points(values, timeline)
-        return Series(joined, timeline, int(self.length), np.arange(frame.n_rows), points)
+        points, index = self._points(values, timeline), np.arange(frame.n_rows)
+        in_index = index_column(came, frame)
+        return Series(joined, timeline, int(self.length), index, points, in_index)
+
+    @property
+    def _heads(self) -> list[tuple[str, str, str]]:
+        """Name, storage and type of all columns of the series."""
+        own = [c for c in self.point.columns if c.name not in self.derived]
+        return [*self.head, *((c.name, c.storage, c.dtype) for c in own)]
 
     def _check_pace(self, timeline: Timeline) -> None:
         if timeline.pace:
@@ -299,9 +294,8 @@ class WindowCodec:
         """
         if carried is None:
             return self._unrolled(values)
-        rows = carried.rows
-        last = self.point.inverse_transform(values[:, self._last], self._values(rows))
-        return self._headed(last, rows)
+        own = self._values(carried.rows)
+        return self._headed(self.point.inverse_transform(values[:, self._last], own), carried)
 
     def _unrolled(self, values: Floats) -> Series:
         length = int(self.length)
@@ -314,13 +308,17 @@ class WindowCodec:
         return Series(frame, timeline, length, np.arange(len(number)))
 
     def fill(self, values: Floats, source: Series) -> Frame:
-        """Rows whose missing cells are taken from the last points of encoded windows."""
-        rows = source.rows
-        return self._headed(self.point.fill(values[:, self._last], self._values(rows)), rows)
+        """Rows whose missing cells are the mean over the encoded windows `surrounding` them."""
+        around = self.transform(source).surrounding()
+        points = values[:, self.layout.undone].reshape(len(values), *self.shape)
+        found = mean_of_windows(points, around.ends, around.observed, source.timeline)
+        found = found[source.timeline.slot[source.index]]
+        return self._headed(self.point.fill(found, self._values(source.rows)), source)
 
-    def _headed(self, values: Frame, rows: Frame) -> Frame:
-        """Values beside time and entity, without what the calendar says."""
-        apart = {name: rows.columns[name] for name, _, _ in self.head}
+    def _headed(self, values: Frame, source: Series) -> Frame:
+        """Values beside time and entity as they came, without what the calendar says."""
+        rows = source.came.columns
+        apart = {name: rows[name] for name, _, _ in self.head if name in rows}
         own = {name: raw for name, raw in values.columns.items() if name not in self.derived}
         return replace(values, columns={**apart, **own})
 

@@ -228,9 +228,15 @@ def _counts(posterior: Posterior, n_clusters: int | Iterable[int] | None) -> lis
         raise DataError("Rows need finite means and scales above 0. Give one or more such rows.")
     if n_clusters is None:
         return [count for count in CANDIDATES if count <= len(posterior)]
-    counts = [n_clusters] if isinstance(n_clusters, int | np.integer) else list(n_clusters)
+    given: Any = n_clusters
+    if isinstance(given, Iterable) and not isinstance(given, str | np.ndarray):
+        given = list(given)
+    counts = np.ravel(np.array(given, dtype=object)).tolist()
+    rows = f"Ask for 1 to {len(posterior)}, the rows."
+    if not all(isinstance(count, int | np.integer) for count in counts):
+        raise DataError(f"n_clusters must be whole numbers, got {n_clusters!r}. {rows}")
     if not counts or not 1 <= min(counts) <= max(counts) <= len(posterior):
-        raise DataError(f"n_clusters is {n_clusters!r}. Ask for 1 to {len(posterior)}, the rows.")
+        raise DataError(f"n_clusters is {n_clusters!r}. {rows}")
     return [int(count) for count in counts]
 
 

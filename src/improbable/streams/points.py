@@ -16,7 +16,7 @@ from improbable.data.table import TableCodec
 from improbable.data.texts import number_text, parse_times, time_text
 from improbable.data.timeline import LONGEST_GAP, Timeline, places_ahead
 from improbable.data.windows import WindowCodec
-from improbable.errors import DataError, SchemaError
+from improbable.errors import DataError, ImprobableError, SchemaError
 from improbable.judging import decoded_row, extended
 
 NUMBERS = frozenset({float, int, np.float64, np.float32, np.int64, type(None)})
@@ -157,6 +157,7 @@ class Reader:
     def _frame(self, data: Any) -> Frame:
         if isinstance(data, Frame):
             return data
+        data = _point(data)
         if isinstance(data, int | float | np.number):
             raw = RawColumn(np.array([data], dtype=np.float64), "number", "Float64")
             return Frame({"x0": raw}, 1, "numpy")
@@ -176,7 +177,7 @@ class Reader:
         if isinstance(data, np.ndarray) and data.ndim == 2 and data.dtype == np.float64:
             raws = (RawColumn(column, "number", "Float64") for column in data.T.copy())
             return Frame({f"x{i}": raw for i, raw in enumerate(raws)}, len(data), "numpy")
-        return read_frame(data)
+        return _table(data)
 
     def _of_dicts(self, rows: list[Any]) -> Frame:
         """Columns of dicts: what a dict does not name is missing, as null is."""
@@ -209,6 +210,38 @@ def reader_of(codec: TableCodec | WindowCodec) -> Reader:
     """Reader of the points that a codec was fitted on."""
     point = codec.point if isinstance(codec, WindowCodec) else codec
     return Reader(codec, point, decoded_row(point))
+
+
+def _point(data: Any) -> Any:
+    """Points as they are, a single value as a Python number; None is a missing one.
+
+    Raises
+    ------
+    DataError
+        If it is text.
+    """
+    if isinstance(data, np.generic) or isinstance(data, np.ndarray) and data.ndim == 0:
+        data = data.item()
+    if isinstance(data, str | bytes):
+        raise _no_point(f"the text {data!r}")
+    missing = data is None or type(data).__name__ in ("NAType", "NaTType")
+    return np.nan if missing else data
+
+
+def _table(data: Any) -> Frame:
+    try:
+        return read_frame(data)
+    except ImprobableError:
+        raise
+    except ValueError as error:  # scikit-learn advises to reshape what is no point at all
+        raise _no_point(f"one of type {type(data).__name__}") from error
+
+
+def _no_point(found: str) -> DataError:
+    return DataError(
+        f"A point must be a number, a row, a dict or a data frame, not {found}. "
+        "Pass one of these, as in push(1.5) or push({'x0': 1.5})."
+    )
 
 
 def _mixed(data: Any) -> bool:

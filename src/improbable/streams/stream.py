@@ -66,8 +66,9 @@ class Stream:
         ----------
         rows : dict, list of dicts, data frame, array, row or number
             One point or some, with the columns seen at fit. What a dict does not
-            name is missing. Points of a series come in order of time; one that
-            is late is judged by what is kept, and not learned from.
+            name is missing, and so is a number that is None. Points of a series come
+            in order of time; one that is late is judged by what is kept, and not
+            learned from.
 
         Returns
         -------
@@ -77,9 +78,11 @@ class Stream:
         Raises
         ------
         DataError, SchemaError
-            If a point lacks its time, or columns are missing. None of the points
-            is taken in then.
+            If a point lacks its time, is text, or columns are missing. None of the
+            points is taken in then.
         """
+        if isinstance(rows, list | tuple) and not rows:
+            return []
         points = self._reader.read(rows)
         if not len(points):
             return []
