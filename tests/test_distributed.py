@@ -218,7 +218,9 @@ def test_what_all_rows_tell(home):
             yield pa.table({"p_value": [0.1, 0.5], NEVER: ["a\nb", "a\nb"]})
             yield pa.table({"p_value": [0.1, 0.5], NEVER: ["b", "b"]})
 
-    decision = scoring._decision(Dataset(), Question(0.01, fdr=0.3), "")
+    with pytest.warns(CalibrationWarning, match="2 of 4 rows are beyond all 9 held-out rows"):
+        scoring._decision(Dataset(), Question(0.01, fdr=0.001), "", 9)
+    decision = scoring._decision(Dataset(), Question(0.01, fdr=0.3), "", 9)
     assert decision.never_observed == ["b"]
     evidence = {"p_value": [0.1, 0.5], "score": [1.0, 2.0], "mc_se": [0.0, 0.0]}
     rows = pa.table({"k": [7, 8], **evidence, "top_reasons": ["r", "r"], "warnings": ["", "w"]})
