@@ -362,6 +362,8 @@ def test_moments_come_back_at_their_step(step):
     assert kind.step == (step if step >= 1.0 else 0.0)
     found = kind.inverse_transform(kind.transform(column).values)
     np.testing.assert_allclose(found, column, rtol=0.0, atol=1e-5 if step < 1.0 else 0.0)
+    between = kind.inverse_transform(kind.transform(column).values + 1e-3)
+    assert (np.mod(between, step) == 0.0).all() == (step >= 1.0)
 
 
 def test_moments_are_given_back_by_the_clock_and_the_calendar():
@@ -374,6 +376,9 @@ def test_moments_are_given_back_by_the_clock_and_the_calendar():
     (other,) = kind.transform(np.array([monday + 32 * day + 3 * hour])).values  # a Friday night
     mixed = np.append(other[:1], wednesday_noon[1:])[None]
     assert kind.inverse_transform(mixed)[0] == monday + 30 * day + 12 * hour
+    late = mixed.copy()  # the week's angle says two o'clock, the day's says noon
+    late[:, 3:] = kind.transform(np.array([monday + 2 * day + 14 * hour])).values[:, 3:]
+    assert kind.inverse_transform(late)[0] == monday + 30 * day + 12 * hour
     unclear = mixed.copy()
     unclear[:, 1:3] *= 0.1  # no hour stands out: that of the week's angle stays
     assert abs(kind.inverse_transform(unclear)[0] - monday - 30.5 * day) <= hour

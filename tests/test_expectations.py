@@ -1,5 +1,7 @@
 """Intervals of cells: what they hold, and how wide that makes them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from improbable import VAEDetector, load, save
 from improbable.data.rows import DenseRows
 from improbable.data.table import TableCodec
-from improbable.expectations import MOST_STRETCH, expected_cells, least_values, stretches
+from improbable.expectations import MOST_STRETCH, Expected, expected_cells, least_values, stretches
 from improbable.generation import Mixture
 
 RNG = np.random.default_rng(0)
@@ -58,7 +60,23 @@ def test_a_factor_has_a_limit():
 
 def test_intervals_stay_above_what_no_value_is_below():
     codec = TableCodec().fit(pd.DataFrame({"a": [0.5, 1.0, 2.5] * 9, "b": [-1.0, 1.0, 0.5] * 9}))
-    assert least_values(codec).tolist() == [0.0, -np.inf]
+    least = least_values(codec)
+    assert least.tolist() == [0.0, -np.inf]
+    lower, middle, upper = (np.full((1, 2), end) for end in (1.0, 2.0, 4.0))
+    wide = Expected(np.empty((1, 2), dtype=object), lower, middle, upper)
+    wide = wide.stretched(np.array([3.0, 3.0]), least)
+    assert wide.lower.tolist() == [[0.0, -1.0]]
+    assert wide.upper.tolist() == [[8.0, 8.0]]
+
+
+def test_missing_cells_tell_nothing_of_factors():
+    rows, conditional = encoded(500, 1.0)
+    missing = rows.missing.copy()
+    missing[:200, 0] = True
+    values = rows.values.copy()
+    values[:200] = 50.0
+    holed = replace(rows, values=values, missing=missing)
+    assert stretches(CODEC, holed, conditional)[0] < 1.3
 
 
 @pytest.fixture(scope="module")
