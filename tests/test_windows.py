@@ -800,3 +800,16 @@ def test_windows_longer_than_every_series_are_refused():
     with pytest.raises(DataError, match="of 51 rows is longer than the longest .* of 50"):
         WindowCodec(length=51, entity="machine").fit(frame_of(50))
     WindowCodec(length=50, entity="machine").fit(frame_of(50))
+
+
+def test_a_constant_is_not_blamed_for_the_row_beside_it():
+    rows = np.random.default_rng(0).normal(size=(800, 2))
+    rows[:, 1] = 1.0
+    codec = WindowCodec(length=4)
+    detector = VAEDetector(codec=codec, random_state=0, max_steps=5, verbose=False).fit(rows)
+    new = rows[:20].copy()
+    new[10, 1] = 2.0
+    found = detector.explain(new)
+    column = found.columns.index("x1")
+    assert "never seen" in found.reason(10, column)
+    assert found.reason(9, column) == "x1 = 1 (usual itself, unlike a row beside it)"

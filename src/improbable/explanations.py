@@ -95,6 +95,8 @@ class Explanation:
         seen, total = int(self.seen[row, column]), self.n_seen[column]
         if seen == 0:
             return f"never seen in {total:,} rows"
+        if seen == total:  # of a series: what surprises is a row beside it
+            return "usual itself, unlike a row beside it"
         expected = self.expected[row, column]
         if expected == self.values[row, column]:
             return f"seen {seen:,} times in {total:,} rows"
