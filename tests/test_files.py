@@ -450,6 +450,13 @@ def test_bad_content_is_a_data_error(name, content, message, text, tmp_path):
     assert str(tmp_path / name) in str(caught.value)
 
 
+def test_lists_and_plain_values_in_lines_read_apart_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(json_lines, "BLOCK", 4)
+    (tmp_path / "a.jsonl").write_text('{"a": 1}\n{"a": ["x"]}\n')
+    with pytest.raises(DataError, match="lines 2 to 2: .*Give each name one type"):
+        read_table(tmp_path / "a.jsonl")
+
+
 def test_types_that_differ_between_blocks_name_their_lines(tmp_path, monkeypatch):
     for module in (delimited, json_lines):
         monkeypatch.setattr(module, "BLOCK", 1 << 10)
