@@ -301,6 +301,19 @@ def test_rare_names_are_drawn_as_often_as_they_come():
     assert (hidden == "shop 2").mean() < 0.2
 
 
+def test_few_held_out_rows_flag_what_is_below_all_but_one_of_them():
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    detector = VAEDetector(random_state=0, max_steps=5, verbose=False).fit(rows)
+    assert detector.offset_ == detector.model_.held_out[1]
+
+
+def test_errors_do_not_depend_on_the_batch(gaussian):
+    detector, _ = gaussian
+    rows = np.random.default_rng(6).normal(size=(30, 5))
+    one_by_one = [float(detector.detect(row[None]).mc_se[0]) for row in rows]
+    assert detector.detect(rows).mc_se.tolist() == one_by_one
+
+
 def test_columns_keep_labels_that_are_numbers():
     table = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)), columns=[2, 0, 7])
     table.iloc[3, 1] = np.nan
