@@ -391,6 +391,41 @@ def test_no_verb_writes_over_what_it_reads(verb, new, model, tmp_path):
     assert rows.read_bytes() == new.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["traverse", "IN", "--dim", "0", "-m", "MODEL", "-o", "IN"],
+        ["interpolate", "IN", "--from", "0", "--to", "1", "-m", "MODEL", "-o", "IN"],
+        ["cluster", "IN", "-m", "MODEL", "-o", "c.csv", "-k", "2", "--centers", "IN"],
+        [
+            "cluster",
+            "IN",
+            "-m",
+            "MODEL",
+            "-o",
+            "c.csv",
+            "-k",
+            "2",
+            "--hierarchy",
+            "--merges",
+            "IN",
+        ],
+        ["sample", "-m", "MODEL", "-o", "MODEL", "--output-format", "csv"],
+        ["sample", "-m", "MODEL", "--like", "IN", "-o", "IN"],
+        ["score", "LINK", "-m", "MODEL", "-o", "IN"],
+    ],
+)
+def test_nothing_that_is_read_is_written(command, new, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    named = {"IN": tmp_path / "in.csv", "LINK": tmp_path / "l.csv", "MODEL": tmp_path / "m.model"}
+    named["IN"].write_bytes(new.read_bytes())
+    named["MODEL"].write_bytes(model.read_bytes())
+    os.link(named["IN"], named["LINK"])
+    assert "is named twice" in fails(*(named.get(word, word) for word in command))
+    assert named["IN"].read_bytes() == new.read_bytes()
+    assert named["MODEL"].read_bytes() == model.read_bytes()
+
+
 def test_an_fdr_that_cannot_be_reached_is_said(model, edited):
     rows = edited({(row, "height"): "900" for row in range(30)})
     _, told = run("score", rows, "-m", model, "-o", rows.with_name("o.csv"), "--fdr", "0.001")

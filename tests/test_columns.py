@@ -337,22 +337,33 @@ def test_datetime_learns_the_cycles_that_training_spans():
     assert cells.observed.tolist() == [[True] * 3, [True] * 3, [False] * 3]
 
 
-def test_moments_up_to_a_year_outside_the_training_range_are_at_its_ends():
+@pytest.mark.parametrize(("n", "apart", "turn"), [(100, 86_400.0, 7.0), (40, 3_600.0, 1.0)])
+def test_moments_up_to_a_year_outside_are_whole_turns_from_one_inside(n, apart, turn):
     day = 86_400.0
-    column = 1.7e9 + np.arange(100) * day
+    column = 1.7e9 + np.arange(n) * apart
     kind = Datetime().fit(column)
-    ends = kind.transform(column[[0, -1]]).values[:, 0]
+    ends, turn = kind.transform(column[[0, -1]]).values[:, 0], turn * day
     steps = np.array([1.0, day, 0.999 * YEAR])
     farther = YEAR + np.logspace(0, 15, 20)
     for edge, sign, end in ((column[0], -1.0, ends[0]), (column[-1], 1.0, ends[1])):
         near = kind.transform(edge + sign * steps)
         assert near.out_of_range.all()
-        np.testing.assert_allclose(near.values[:, 0], end, atol=1e-9)
-        far = kind.transform(edge + sign * farther).values[:, 0]
-        assert (np.diff(sign * np.append(end, far)) >= 0.0).all()
-        beyond = kind.transform(np.array([edge + sign * (YEAR + day)])).values[0, 0]
-        assert beyond == pytest.approx(end + sign * day / kind.trend.scale)
+        inside = kind.transform(edge + sign * (steps - np.ceil(steps / turn) * turn))
+        np.testing.assert_allclose(near.values, inside.values, atol=1e-6)
+        far = sign * kind.transform(edge + sign * farther).values[:, 0]
+        assert (np.diff(far) >= 0.0).all()
+        assert far[-1] > 1e6
+        beyond = sign * kind.transform(edge + sign * (YEAR + np.array([0.0, day]))).values[:, 0]
+        assert beyond[1] - beyond[0] == pytest.approx(day / kind.trend.scale)
+        assert sign * end - turn / kind.trend.scale <= beyond[0] + 1e-9 <= sign * end + 1e-6
     assert np.isnan(kind.transform(np.array([np.nan])).values).sum() == 0
+
+
+def test_moments_without_a_cycle_are_at_the_nearer_end():
+    kind = Datetime().fit(1.7e9 + np.arange(10.0))
+    near = kind.transform(1.7e9 + np.array([-1e6, 0.0, 9.0, 1e6])).values[:, 0]
+    assert near[0] == pytest.approx(near[1])
+    assert near[3] == pytest.approx(near[2])
 
 
 @pytest.mark.parametrize("step", [0.125, 1.0, 60.0, 3_600.0])

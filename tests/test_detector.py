@@ -314,10 +314,22 @@ def test_errors_do_not_depend_on_the_batch(gaussian):
     assert detector.detect(rows).mc_se.tolist() == one_by_one
 
 
+def test_imputing_changes_missing_cells_alone():
+    whole = np.random.default_rng(0).integers(0, 5, size=(200, 3))
+    detector = VAEDetector(random_state=0, max_steps=5, verbose=False).fit(whole)
+    holed = whole[:4].astype(float)
+    holed[0, 0], holed[1, 1], holed[2, 2] = np.nan, 1.5, 2.7
+    found = detector.impute(holed)
+    np.testing.assert_array_equal(found[~np.isnan(holed)], holed[~np.isnan(holed)])
+    holed[1, 1], holed[2, 2] = 1.0, 2.0
+    assert detector.impute(holed).dtype == whole.dtype
+
+
 def test_columns_keep_labels_that_are_numbers():
     table = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)), columns=[2, 0, 7])
     table.iloc[3, 1] = np.nan
     detector = VAEDetector(random_state=0, max_steps=2, verbose=False).fit(table)
+    assert detector.sample(2).columns.tolist() == [2, 0, 7]
     for found in (detector.reconstruct(table), detector.impute(table[[7, 0, 2]])):
         assert found.columns.tolist() == [2, 0, 7]
         assert not (table - found).isna().drop(index=3).any(axis=None)

@@ -58,6 +58,23 @@ def test_a_factor_has_a_limit():
     assert stretches(CODEC, *encoded(50, 1e6))[0] == MOST_STRETCH
 
 
+def test_intervals_of_no_width_do_not_count():
+    rows, conditional = encoded(60, 1.0)
+
+    def sure(index, visible):
+        mixture = conditional(index, visible)
+        mixture.variance[:, index < 20] = 1e-20
+        return mixture
+
+    assert stretches(CODEC, rows, sure)[0] < 2.0
+
+
+def test_wide_tables_keep_the_intervals_of_the_model():
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 65)))
+    codec = TableCodec().fit(table)
+    assert (stretches(codec, codec.transform(table), None) == 1.0).all()
+
+
 def test_intervals_stay_above_what_no_value_is_below():
     codec = TableCodec().fit(pd.DataFrame({"a": [0.5, 1.0, 2.5] * 9, "b": [-1.0, 1.0, 0.5] * 9}))
     least = least_values(codec)

@@ -380,7 +380,7 @@ def test_a_header_may_hold_line_ends(tmp_path):
 @pytest.mark.parametrize("delimiter", [";", "\t", "|"])
 @pytest.mark.parametrize("text", [True, False])
 def test_semicolons_tabs_and_bars_stand_for_commas_that_names_lack(delimiter, text, tmp_path):
-    lines = [["when", "sum, in euros", "who"], ["2024-01-02", "1,5", "a,b"], ["", "-12,75", "c"]]
+    lines = [["when", "sum, in euros", "who"], ["2024-01-02", "1.5", "a,b"], ["", "-12.75", "c"]]
     rows = "\n".join(delimiter.join(f'"{cell}"' for cell in line) for line in lines)
     (tmp_path / "a.csv").write_text(rows + f"\n{delimiter}7{delimiter}3,x\n")
     found = contents(read_batches(tmp_path / "a.csv", text=text)).to_pydict()
@@ -388,12 +388,45 @@ def test_semicolons_tabs_and_bars_stand_for_commas_that_names_lack(delimiter, te
     assert found["who"] == ["a,b", "c", "3,x"]
 
 
-def test_commas_between_digits_are_decimal_only_where_no_point_is(tmp_path):
-    (tmp_path / "a.csv").write_text("a;b\n1.5;1,2\n2.5;3,4\n")
+@pytest.mark.parametrize("text", [True, False])
+def test_numbers_beside_semicolons_may_have_decimal_commas(text, tmp_path):
+    rows = ["1.2;0,5;1,500; 20,38 ;a,b", "1.3;-12,75;2,250;40,1;3,5"]
+    (tmp_path / "a.csv").write_text("\n".join(["v;a;b;c;who", *rows, "1.4;7;;3,999;c\n"]))
+    found = contents(read_batches(tmp_path / "a.csv", text=text)).to_pydict()
+    if text:
+        assert found["a"] == ["0.5", "-12.75", "7"]
+        assert found["b"] == ["1.500", "2.250", None]
+        assert found["c"] == ["20.38", "40.1", "3.999"]
+        assert found["v"] == ["1.2", "1.3", "1.4"]
+    else:
+        assert (found["a"], found["b"]) == ([0.5, -12.75, 7.0], [1.5, 2.25, None])
+        assert (found["c"], found["v"]) == ([20.38, 40.1, 3.999], [1.2, 1.3, 1.4])
+
+
+def test_commas_that_may_part_thousands_are_left_alone(tmp_path):
+    (tmp_path / "a.csv").write_text("a;b\n1,500;x\n12,250;y\n")
+    assert read_table(tmp_path / "a.csv")["a"].to_pylist() == ["1,500", "12,250"]
+    (tmp_path / "a.tsv").write_text("a\tb\n1,5\tx\n")
+    assert read_table(tmp_path / "a.tsv")["a"].to_pylist() == ["1,5"]
+    (tmp_path / "a.csv").write_text("a;b\n1.5;1,2\n2,5;3,4\n")
     table = contents(read_batches(tmp_path / "a.csv", text=True))
-    assert table.to_pydict() == {"a": ["1.5", "2.5"], "b": ["1,2", "3,4"]}
+    assert table.to_pydict() == {"a": ["1.5", "2,5"], "b": ["1.2", "3.4"]}
     (tmp_path / "a.csv").write_text('a,"b;c"\n"1,5",2\n')
     assert read_table(tmp_path / "a.csv").to_pydict() == {"a": ["1,5"], "b;c": [2]}
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("name; unit\nfoo\nbar\n", ["name; unit"]),
+        ("a;b\n", ["a", "b"]),
+        ('a;b\n"x\ny";2\n', ["a", "b"]),
+        ('"a\nb;c",d\n1,2\n', ["a\nb;c", "d"]),
+    ],
+)
+def test_another_delimiter_parts_the_first_row_as_well(content, names, tmp_path):
+    (tmp_path / "a.csv").write_text(content)
+    assert read_batches(tmp_path / "a.csv").schema.names == names
 
 
 def test_names_of_several_types_in_lines_of_json_are_text(tmp_path, monkeypatch):
@@ -431,7 +464,11 @@ def test_names_of_several_types_in_lines_of_json_are_text(tmp_path, monkeypatch)
         ("a.jsonl", b'{"a": 1}\n\n{"a": \n', "line 3: Expecting value"),
         ("a.jsonl", b'{"a": 1}\n[1]\n', "line 2: 'list' object is not a mapping"),
         ("a.jsonl", b'[{"a": 1}]\n', "line 1: "),
-        ("a.jsonl", b'{"a": [1]}\n{"a": 2}\n', "lines 1 to 2: 'a' holds lists or objects in some"),
+        (
+            "a.jsonl",
+            b'{"a": [1]}\n{"a": 2}\n',
+            "lines 1 to 2: 'a' holds lists or objects that do not",
+        ),
         ("a.jsonl", b'{"a": "\xff"}\n', "line 1: 'utf-8'"),
         ("a.jsonl", b'{"a": "\\ud800"}\n', "surrogates"),
         ("a.jsonl", b'{"a":' + b"[" * 200_000, "line 1: "),

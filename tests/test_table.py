@@ -577,6 +577,13 @@ def test_numbers_and_dates_written_in_another_way_are_said_to_be_names(write, wh
         lambda i: f"user{i}@host",
         lambda i: f"{i:05d}",
         lambda i: f"{i % 24}:{i % 60:02d}",
+        lambda i: f"SKU{i:04d}",
+        lambda i: f"REQ-{i}",
+        lambda i: f"ABC {i}",
+        lambda i: f"#{i}",
+        lambda i: f"192.168.{100 + i}.{200 + i % 50}",
+        lambda i: f"Room {i:03d}",
+        lambda i: f"Mark {1900 + i}",
     ],
 )
 def test_names_with_digits_are_names(write):
@@ -598,6 +605,12 @@ def test_times_without_the_zone_of_before_are_said_to_be_taken_for_utc(then, now
     codec = TableCodec().fit(table)
     with pytest.warns(DataWarning, match="'when' has .* are taken for UTC"):
         codec.transform(table.assign(when=when.tz_localize(now)))
+
+
+def test_no_zone_is_utc():
+    when = pd.date_range("2024-01-01", periods=60, freq="h")
+    table = pd.DataFrame({"when": when, "a": np.arange(60) ** 1.5})
+    TableCodec().fit(table).transform(table.assign(when=when.tz_localize("UTC")))
 
 
 def test_times_of_two_zones_are_the_same_moments():

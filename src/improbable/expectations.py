@@ -20,7 +20,8 @@ from improbable.generation import Mixture
 GRID = ndtri((np.arange(16) + 0.5) / 16)
 INTERVAL = (0.05, 0.95)
 BLOCK = 64
-MOST_COLUMNS, MOST_STRETCH = 256, 100.0
+PROBED_CELLS, MOST_COLUMNS, FEWEST_ROWS = 512, 64, 8
+MOST_STRETCH, LEAST_REACH = 20.0, 1e-3
 Values = NDArray[Any]
 Conditional = Callable[[NDArray[np.intp], Bools], Mixture]
 
@@ -149,14 +150,15 @@ def stretches(codec: TableCodec | WindowCodec, rows: Rows, conditional: Conditio
         r_i = |x_i - m_i| / |e_i - m_i|
 
     with m the median and e the end of the interval on the side of x: split
-    conformal prediction [1]_. At least 1, at most 100; 1 for names, for columns
-    of which no value is held out, and where there are too many columns.
+    conformal prediction [1]_. Intervals of hardly any width do not count, as
+    no factor helps them. At least 1, at most 20; 1 for names, for columns of
+    which no value is held out, and where there are more than 64 columns.
 
     Parameters
     ----------
     codec : TableCodec or WindowCodec
     rows : Rows
-        Held-out rows.
+        Held-out rows; of many columns fewer are looked at.
     conditional : callable
         As in `expected_cells`, of these rows.
 
@@ -172,6 +174,7 @@ def stretches(codec: TableCodec | WindowCodec, rows: Rows, conditional: Conditio
     lines = np.array([has_interval(codec, i) for i in range(len(factors))], dtype=bool)
     if not lines.any() or len(factors) > MOST_COLUMNS:
         return factors
+    rows = rows.take(slice(max(FEWEST_ROWS, PROBED_CELLS // int(lines.sum()))))
     chosen = lines & ~rows.missing
     found = expected_cells(codec, rows.observed, chosen, conditional)
     for i in np.flatnonzero(chosen.any(axis=0)):
@@ -180,8 +183,9 @@ def stretches(codec: TableCodec | WindowCodec, rows: Rows, conditional: Conditio
             side[chosen[:, i], i] for side in (found.lower, found.middle, found.upper)
         )
         reach = np.where(values < middle, middle - low, high - middle)
-        off = np.abs(values - middle)
-        ratio = np.sort(np.where(off > 0.0, off / np.maximum(reach, 1e-300), 0.0))
-        rank = min(int(np.ceil(0.9 * (len(ratio) + 1))), len(ratio))
-        factors[i] = np.clip(ratio[rank - 1], 1.0, MOST_STRETCH)
+        wide = reach > LEAST_REACH * np.median(high - low)
+        ratio = np.sort(np.abs(values - middle)[wide] / reach[wide])
+        if len(ratio):
+            rank = min(int(np.ceil(0.9 * (len(ratio) + 1))), len(ratio))
+            factors[i] = np.clip(ratio[rank - 1], 1.0, MOST_STRETCH)
     return factors

@@ -67,8 +67,9 @@ class Model:
     leveling : Leveling, optional
         What makes decision scores comparable, where rows differ in size.
     probe : Rows, optional
-        A few held-out rows, never written to a file: what `stretch` is found by
-        when it is first asked for.
+        A few held-out rows, what `stretch` is found by when it is first asked
+        for. Never written to a file of ours; a pickle of a fitted detector holds
+        them.
     known_stretch : ndarray of shape (n_columns,), optional
         `stretch` as a file holds it.
     """

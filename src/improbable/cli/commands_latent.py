@@ -66,7 +66,7 @@ def decode(
 
     detector = load(model)
     size = detector.model_.vae.latent_dim
-    check_rows_output(output, output_format, detector.model_.codec)
+    check_rows_output(output, output_format, detector.model_.codec, input, model)
     if input is None or z:
         points = typed_places(size, input_file(input, format, None), None, z).loc
     else:
@@ -101,7 +101,7 @@ def traverse(
     from improbable.persistence import load
 
     detector = load(model)
-    check_rows_output(output, output_format, detector.model_.codec)
+    check_rows_output(output, output_format, detector.model_.codec, input, model)
     wanted = parsing.numbers(values, "--values")
     source = input_file(input, format, array)
     start = find_places(detector.model_, source, None if z else [row], z).only
@@ -140,7 +140,7 @@ def interpolate(
 
     detector = load(model)
     parsing.choice(path, PATHS, "--path")
-    check_rows_output(output, output_format, detector.model_.codec)
+    check_rows_output(output, output_format, detector.model_.codec, input, model)
     ends = find_ends(detector.model_, input_file(input, format, array), first, last, z)
     write_between(detector, ends, n, path, output, format=output_format)
     report(f"{counted(n, 'row')} on a {path} path", {"rows": n, "output": output}, json=json)
@@ -180,7 +180,7 @@ def steer(
 
     detector = load(model)
     amounts = parsing.numbers(amount, "--amount")
-    check_rows_output(output, output_format, detector.model_.codec)
+    check_rows_output(output, output_format, detector.model_.codec, input, model)
     source = input_file(input, format, array, batch_rows)
     with rows_bar("encoding", shown=progress) as moved:
         places = find_places(detector.model_, source, row, z, moved)
@@ -245,7 +245,7 @@ def cluster(
     again and again instead, by Jeffreys divergence.
     """
     from improbable.cli import parsing
-    from improbable.cli.destinations import check_output
+    from improbable.cli.destinations import check_apart, check_output
     from improbable.cli.grouping import Grouping, cluster_lines
     from improbable.cli.inputs import InputFile, open_feed
     from improbable.cli.merging import checked_linkage
@@ -253,11 +253,12 @@ def cluster(
     from improbable.persistence import load
 
     check_output(output, output_format, input, model, merges, centers)
+    check_apart(merges or "-", input, model)
     count = parsing.counts(clusters)
     tree = checked_linkage(linkage, merges, count, divergence, hierarchy=hierarchy)
     detector = load(model)
     if centers is not None:
-        check_rows_output(centers, None, detector.model_.codec)
+        check_rows_output(centers, None, detector.model_.codec, input, model, merges)
     grouping = Grouping(detector, count, divergence, seed, prefix, tree)
     feed = open_feed(InputFile(input, format, array, labels, batch_rows), detector.model_.codec)
     extras = {"centers": centers, "merges": merges}

@@ -98,15 +98,13 @@ def reconstruct(
 
     The output has the columns seen at fit, in their units and types.
     """
-    from improbable.cli.destinations import check_apart
     from improbable.cli.filling import reconstruct_file
     from improbable.cli.inputs import InputFile, open_feed
     from improbable.cli.outputs import check_rows_output
     from improbable.persistence import load
 
     fitted = load(model).model_
-    check_rows_output(output, output_format, fitted.codec)
-    check_apart(output, input, model)
+    check_rows_output(output, output_format, fitted.codec, input, model)
     source = InputFile(input, format, array, batch_rows=batch_rows)
     feed = open_feed(source, fitted.codec)
     with rows_bar("reconstructing", shown=progress) as moved:
@@ -129,15 +127,13 @@ def impute(
 
     All other cells and columns stay as they are.
     """
-    from improbable.cli.destinations import check_apart
     from improbable.cli.filling import impute_file
     from improbable.cli.inputs import InputFile, open_feed
     from improbable.cli.outputs import check_rows_output
     from improbable.persistence import load
 
     fitted = load(model).model_
-    check_rows_output(output, output_format, fitted.codec)
-    check_apart(output, input, model)
+    check_rows_output(output, output_format, fitted.codec, input, model)
     source = InputFile(input, format, array, batch_rows=batch_rows)
     feed = open_feed(source, fitted.codec)
     with rows_bar("imputing", shown=progress) as moved:
@@ -175,7 +171,7 @@ def sample(
     own = {"--row": row, "--spread": spread, "--format": format, "--array": array}
     check_like(like, own, {"--given": given, "--prior": prior})
     detector = in_arrow(load(model))
-    check_rows_output(output, output_format, detector.model_.codec)
+    check_rows_output(output, output_format, detector.model_.codec, like, model)
     if like is None:
         held = tuple(given or ())
         sample_file(

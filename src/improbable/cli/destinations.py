@@ -26,8 +26,15 @@ def check_destination(path: str) -> None:
 def check_apart(path: str, *others: str | None) -> None:
     """Refuse to write over what is read, or what else is written."""
     for other in others:
-        if other not in (None, "-") and os.path.realpath(path) == os.path.realpath(str(other)):
+        if other not in (None, "-") and _same(path, str(other)):
             raise DataError(f"{path} is named twice. Name another file for the output.")
+
+
+def _same(path: str, other: str) -> bool:
+    """Whether two names stand for one file, there or still to be written."""
+    both = os.path.exists(path) and os.path.exists(other)
+    linked = both and os.path.samefile(path, other)
+    return linked or os.path.realpath(path) == os.path.realpath(other)
 
 
 def check_output(path: str, format: str | None, *others: str | None) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from improbable.cli.destinations import check_destination, check_output
+from improbable.cli.destinations import check_apart, check_destination, check_output
 from improbable.data.codec import Codec
 from improbable.data.files import open_writer
 from improbable.data.images import ImageCodec
@@ -23,8 +23,8 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 MOST_IN_A_ROW = 100
 
 
-def check_rows_output(path: str, format: str | None, codec: Codec) -> None:
-    """Refuse a path that items of a codec cannot be written to.
+def check_rows_output(path: str, format: str | None, codec: Codec, *others: str | None) -> None:
+    """Refuse a path that items of a codec cannot be written to, or one of `others`.
 
     Raises
     ------
@@ -33,6 +33,7 @@ def check_rows_output(path: str, format: str | None, codec: Codec) -> None:
     ImprobableError
         If Pillow is absent and needed.
     """
+    check_apart(path, *others)
     if not isinstance(codec, ImageCodec):
         return check_output(path, format)
     if format is not None:

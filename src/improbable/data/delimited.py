@@ -3,7 +3,6 @@
 import csv
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -15,20 +14,12 @@ from improbable.data.texts import NULL_WORDS
 from improbable.errors import DataError
 
 BLOCK = 1 << 20
-PROBED_BYTES = 1 << 16
 OTHERS = (";", "\t", "|")
-WITH_COMMA = r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)$"
+WITH_COMMA = r"^\s*([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)\s*$"
 WITH_POINT = WITH_COMMA.replace(",", r"\.")
+THOUSANDS = r"^\s*[+-]?[1-9]\d{0,2},\d{3}\s*$"
 
 Contents = tuple[pa.Schema, Iterable[pa.RecordBatch]]
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """What stands between cells, and between the digits of a number."""
-
-    delimiter: str
-    decimal: str
 
 
 def csv_contents(stream: Any, delimiter: str, *, text: bool) -> Contents:
@@ -39,17 +30,18 @@ def csv_contents(stream: Any, delimiter: str, *, text: bool) -> Contents:
     stream : file
         At its start.
     delimiter : str
-        Where it is a comma and the names hold none, semicolons, tabs or bars that they hold
-        stand for it; numbers may then have a decimal comma.
+        Where it is a comma and the names hold none, semicolons, tabs or bars that they and
+        the first row hold stand for it. Numbers may have decimal commas where semicolons do.
     text : bool
-        Keep cells as strings. Otherwise types are inferred, and `NULL_WORDS` are null.
+        Keep cells as strings, with points in such numbers. Otherwise types are inferred,
+        and `NULL_WORDS` are null.
     """
-    lines = _header_lines(stream)
+    lines = _decoded(stream)
     line = next((line for line in lines if line.strip("\r\n")), "")
-    delimiter = _delimiter(line, delimiter)
+    delimiter = _delimiter(line, stream, delimiter)
     names = next(csv.reader(chain([line], lines), delimiter=delimiter), [])
     start, nulls = stream.tell(), [""] if text else list(NULL_WORDS)
-    dialect = Dialect(delimiter, _decimal(stream, delimiter))
+    commas = _with_commas(stream, names) if delimiter == ";" else []
     strings = pa.schema([(name, pa.string()) for name in names])
 
     def read(types: Any) -> Any:
@@ -61,18 +53,14 @@ def csv_contents(stream: Any, delimiter: str, *, text: bool) -> Contents:
             # One thread: only then do errors carry the number of the row.
             pa.csv.ReadOptions(column_names=names, block_size=BLOCK, use_threads=False),
             pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            pa.csv.ConvertOptions(
-                column_types=types,
-                null_values=nulls,
-                strings_can_be_null=True,
-                decimal_point=dialect.decimal,
-            ),
+            pa.csv.ConvertOptions(column_types=types, null_values=nulls, strings_can_be_null=True),
         )
 
+    as_text = [(name, pa.string()) for name in commas]
     try:
-        rows = read(strings if text else None)
+        rows = read(strings if text else pa.schema(as_text))
         if clocks := [(f.name, pa.string()) for f in rows.schema if pa.types.is_time(f.type)]:
-            rows = read(pa.schema(clocks))  # names as they are: 11:30 is not 11:30:00
+            rows = read(pa.schema(as_text + clocks))  # as they are: 11:30 is not 11:30:00
     except pa.ArrowInvalid as error:
         if "Empty CSV" in str(error):
             return strings, []
@@ -80,12 +68,13 @@ def csv_contents(stream: Any, delimiter: str, *, text: bool) -> Contents:
     for field in rows.schema:
         if pa.types.is_binary(field.type):
             raise DataError(f"column {field.name!r} is not UTF-8 text. Save the file as UTF-8.")
-    if not text:
-        return rows.schema, rows.to_batches()
-    return rows.schema, map(_with_points, rows) if dialect.decimal == "," else rows
+    if text:
+        return rows.schema, (_with_points(batch, commas) for batch in rows)
+    table = _as_numbers(_with_points(rows, commas), commas)
+    return table.schema, table.to_batches()
 
 
-def _header_lines(stream: Any) -> Iterator[str]:
+def _decoded(stream: Any) -> Iterator[str]:
     for line in iter(stream.readline, b""):
         try:
             yield line.decode("utf-8-sig")
@@ -93,25 +82,50 @@ def _header_lines(stream: Any) -> Iterator[str]:
             raise DataError("it is not UTF-8 text. Save the file as UTF-8.") from error
 
 
-def _delimiter(header: str, expected: str) -> str:
-    """What parts the names of a table: `expected`, or what does where that does not."""
+def _delimiter(header: str, stream: Any, expected: str) -> str:
+    """What parts names and cells: `expected`, or what does where that does not."""
     bare = re.sub('"[^"]*"', "", header)
     found = max(OTHERS, key=bare.count)
-    return found if expected == "," and "," not in bare and found in bare else expected
-
-
-def _decimal(stream: Any, delimiter: str) -> str:
-    """A comma where the first cells hold numbers with one, and none with a point."""
-    if delimiter == ",":
-        return "."
+    if expected != "," or '"' in bare or "," in bare or found not in bare:
+        return expected
     place = stream.tell()
-    lines = stream.read(PROBED_BYTES).decode("latin-1").splitlines()
+    row = re.sub(b'"[^"]*"', b"", next(filter(bytes.strip, iter(stream.readline, b"")), b""))
     stream.seek(place)
-    cells = [cell.strip() for row in csv.reader(lines, delimiter=delimiter) for cell in row]
-    pointed = any(re.match(WITH_POINT, cell) for cell in cells)
-    return "," if not pointed and any(re.match(WITH_COMMA, cell) for cell in cells) else "."
+    parted = not row or b'"' in row or row.count(found.encode()) == bare.count(found)
+    return found if parted else expected
 
 
-def _with_points(batch: pa.RecordBatch) -> pa.RecordBatch:
-    columns = [pc.replace_substring_regex(c, WITH_COMMA, r"\1.\2") for c in batch.columns]
-    return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+def _with_commas(stream: Any, names: list[str]) -> list[str]:
+    """Names of the columns whose first cells hold numbers with commas and none with points.
+
+    Nothing where all of them may be thousands: 1,500 and 12,250.
+    """
+    place = stream.tell()
+    lines = stream.read(BLOCK).decode("latin-1").splitlines()
+    stream.seek(place)
+    rows = [r for r in csv.reader(lines, delimiter=";") if len(r) == len(names)]
+    columns = list(zip(*rows, strict=True))
+    held = [[cell for cell in column if re.match(WITH_COMMA, cell)] for column in columns]
+    if all(re.match(THOUSANDS, cell) for cells in held for cell in cells):
+        return []
+    pointed = [any(re.match(WITH_POINT, cell) for cell in column) for column in columns]
+    return [n for n, cells, no in zip(names, held, pointed, strict=False) if cells and not no]
+
+
+def _with_points(rows: Any, names: list[str]) -> Any:
+    """Rows whose numbers with decimal commas have points instead, in some columns of text."""
+    for i in [rows.schema.get_field_index(name) for name in names]:
+        cells = pc.replace_substring_regex(rows.column(i), WITH_COMMA, r"\1.\2")
+        rows = rows.set_column(i, rows.schema.field(i), cells)
+    return rows
+
+
+def _as_numbers(table: pa.Table, names: list[str]) -> pa.Table:
+    """Table with columns of text as numbers, if all of their cells are."""
+    for i in [table.schema.get_field_index(name) for name in names]:
+        try:
+            numbers = pc.utf8_trim_whitespace(table.column(i)).cast(pa.float64())
+        except pa.ArrowInvalid:
+            continue
+        table = table.set_column(i, table.schema.field(i).with_type(pa.float64()), numbers)
+    return table

@@ -24,7 +24,7 @@ FLOORS = {
     "normal_shared": 0.05,
 }
 BOUNDED = ("bernoulli", "continuous_bernoulli")
-BYTE, DARK = 255.0, 127.0
+BYTE, DARK, MASK = 255.0, 127.0, 1.0
 FEWEST = 2
 FARTHEST = 1e6
 LOUDEST = 5.0
@@ -109,7 +109,7 @@ class ImageCodec:
         if images.n_rows < FEWEST:
             raise DataError(f"{images.n_rows} images are too few to fit. Pass {FEWEST} or more.")
         low, high = _range(images.values)
-        dark = high <= DARK and self.likelihood != "discretized_logistic"
+        dark = high <= (DARK if self.likelihood == "auto" else MASK)
         if images.values.dtype.kind in "ui" and low >= 0.0 and high <= BYTE and not dark:
             low, high = 0.0, BYTE
         height, width, channels = images.values.shape[1:]

@@ -26,12 +26,16 @@ IDENTIFIER_ROWS = 20
 REPEATS = 7.0
 MOST_CODES, MOST_UNREAD = 20, 0.1
 PROBE = 200
-_SIZE = r"(?:\d{1,3}(?:[.,' ]\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)?)"
-_UNIT = r"(?:%|[A-Z]{3}|[^\w\s.,'+-])"
+_SIZE = r"(?:\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+,\d+|\d+(?:[.,]\d+)?)"
+_UNIT = r"(?:[%€$£¥₹]|EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|HUF|CAD|AUD|NZD|BRL|ZAR)"
 AMOUNT = re.compile(rf"{_UNIT}?\s?[-+(]?{_UNIT}?\s?{_SIZE}\)?\s?{_UNIT}?")
+_MONTH = (
+    "(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|"
+    "Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)"
+)
 DATE = re.compile(
-    r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}([ T]\d{1,2}:\d{2}.*)?|"
-    r"(\d{1,2}[. -]{1,2})?[A-Z][a-z]{2,8}\.?[ -](\d{1,2},? )?\d{2,4}"
+    r"\d{1,2}[./-]\d{1,2}[./-](\d{2}|\d{4})([ T]\d{1,2}:\d{2}.*)?|"
+    rf"(\d{{1,2}}[. -]{{1,2}})?{_MONTH}\.?[ -](\d{{1,2}},? )?\d{{2,4}}"
 )
 
 

@@ -51,8 +51,8 @@ def _type(name: str, cells: list[Any]) -> pa.DataType:
     found = arrow_cells(cells).type
     if pa.types.is_string(found) and any(isinstance(cell, dict | list) for cell in cells):
         raise DataError(
-            f"{name!r} holds lists or objects in some lines and plain values in others. "
-            "Give it one type."
+            f"{name!r} holds lists or objects that do not fit together. "
+            "Give their entries one type."
         )
     return found
 

@@ -84,4 +84,6 @@ def _checked(name: str, value: Any) -> Any:
         return max(int(value), int(name == "max_categories"))
     if name in ("horizon", "step"):
         return max(float(np.nan_to_num(value)), 0.0)
+    if name == "origin":
+        return float(np.nan_to_num(value))
     return float(value) if name in ("period", "start") else value

@@ -12,8 +12,10 @@ from improbable.data.parts import Cells, Floats, Part
 DAY = 86_400.0
 YEAR = 365.2425 * DAY
 PERIODS = {"day": DAY, "week": 7 * DAY, "year": YEAR}
-STEPS = (DAY, 3_600.0, 60.0, 1.0)
+WHOLE_TURNS = {"day": DAY, "week": 7 * DAY, "year": 364 * DAY}
+STEPS = (7 * DAY, DAY, 3_600.0, 60.0, 1.0)
 FEW_TURNS = 0.2
+ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -21,17 +23,20 @@ class Datetime:
     """Moments: a trend, and the time of day, week and year where training spans them.
 
     The future is not an anomaly: up to `horizon` seconds outside the training
-    range the trend is that of its nearer end. Farther out it goes on, so that
+    range the trend is that of the nearest moment within, at the same time of
+    day, of the week and about that of the year. Farther out it goes on, so that
     a wrong century is one.
 
     Moments are given back at the time of day, week and year that is expected
-    nearest to the expected trend, rounded to the `step` of the training values.
+    nearest to the expected trend, and whole `step`s away from `origin`, as the
+    training values are.
     """
 
     trend: NumericEncoding | None = None
     cycles: tuple[str, ...] = ()
     horizon: float = 0.0
     step: float = 0.0
+    origin: float = 0.0
     storage: str = field(default="time", init=False)
 
     def fit(self, values: Values) -> Self:
@@ -41,8 +46,10 @@ class Datetime:
         cycles = [name for name, period in PERIODS.items() if span >= period]
         cycles = [name for name in cycles if name != "day" or within_day]
         trend = NumericEncoding.fit(values, spike=False)
-        step = next((s for s in STEPS if not np.mod(finite, s).any()), 0.0)
-        return replace(self, trend=trend, cycles=tuple(cycles), horizon=YEAR, step=step)
+        origin = float(finite.min(initial=np.inf)) if len(finite) else 0.0
+        step = next((s for s in STEPS if not np.mod(finite - origin, s).any()), 0.0)
+        learned = replace(self, trend=trend, cycles=tuple(cycles), horizon=YEAR)
+        return replace(learned, step=step, origin=origin)
 
     def parts(self) -> tuple[Part, ...]:
         return (*fitted(self.trend).parts(), *(p for c in self._circles() for p in c.parts()))
@@ -68,16 +75,29 @@ class Datetime:
             ahead = np.mod(np.arctan2(y, x) / (2.0 * np.pi) * period - found, period)
             nearest = found + ahead - np.where(ahead > period / 2.0, period, 0.0)
             found = np.where(np.hypot(x, y) > FEW_TURNS, nearest, found)
-        return np.round(found / self.step) * self.step if self.step else found
+        if self.step:
+            found = self.origin + np.round((found - self.origin) / self.step) * self.step
+        return found
 
     def _within(self, values: Values) -> Values:
-        """Moments as the trend has them: those less than a horizon outside at its ends."""
+        """Moments as the trend has them: those less than a horizon outside moved inside.
+
+        By whole turns of the longest cycle, so that all cycles are at the place
+        that the trend says; to the nearer end where there is no cycle.
+        """
+        if not self.horizon:
+            return values
         trend = fitted(self.trend)
         first, last = (trend.loc + end * trend.scale for end in (trend.low, trend.high))
-        late = np.maximum(values - last - self.horizon, 0.0)
-        early = np.maximum(first - values - self.horizon, 0.0)
-        inside = np.clip(values, first, last) if self.horizon else values
-        return inside + late - early if self.horizon else values
+        near = np.clip(values, first - self.horizon, last + self.horizon)
+        inside = near
+        if self.cycles:
+            turn = WHOLE_TURNS[self.cycles[-1]]
+            ahead = np.maximum(near - last - ROUNDING, 0.0)
+            behind = np.maximum(first - near - ROUNDING, 0.0)
+            inside = near - np.ceil(ahead / turn) * turn + np.ceil(behind / turn) * turn
+        moved: Values = np.clip(inside, first, last) + (values - near)
+        return moved
 
     def _circles(self) -> list[Cyclic]:
         return [Cyclic(period=PERIODS[name]) for name in self.cycles]

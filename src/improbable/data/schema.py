@@ -36,6 +36,11 @@ class Column:
         """Values in the storage the kind takes, and which could not be read so."""
         return as_storage(raw, self.storage, self.dtype)
 
+    def suiting(self, values: Values) -> str:
+        """Type to give values back in: that of training, unless whole numbers are broken."""
+        whole = "Int" in self.dtype and self.storage == "number"
+        return "Float64" if whole and (values != np.round(values)).any() else self.dtype
+
     def displayed(self, raw: RawColumn, index: NDArray[np.intp]) -> Values:
         """Values at some rows as a reader wants to see them; None where missing."""
         some = RawColumn(raw.values[index], raw.storage, raw.dtype)
@@ -75,7 +80,8 @@ def warn_of_zones(columns: Sequence[Column], frame: Frame) -> None:
     for column in columns:
         raw = frame.columns[column.name]
         zones = zone_of(column.dtype), zone_of(raw.dtype)
-        if raw.storage != "time" or column.storage != "time" or all(zones) or not any(zones):
+        told = raw.storage == column.storage == "time" and not np.isnan(raw.values).all()
+        if not told or all(zones) or set(zones) <= {None, "UTC"}:
             continue
         then, now = (zone or "no time zone" for zone in zones)
         warnings.warn(

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -50,6 +50,8 @@ class TableCodec:
         Where the training table came from.
     n_rows : int
         Training rows.
+    labels : dict of str to object
+        As in `Frame`; text again in a codec that was read from a file.
     """
 
     kinds: Any = None
@@ -57,6 +59,7 @@ class TableCodec:
     columns: tuple[Column, ...] = ()
     library: str = "numpy"
     n_rows: int = 0
+    labels: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def fit(self, data: Any, trusted: NDArray[np.intp] | None = None) -> Self:
         """Codec that knows the columns of `data`.
@@ -102,7 +105,7 @@ class TableCodec:
                 "Every column looks like an identifier, so nothing is left to model. "
                 "Say what a column is, for instance columns={'name': 'categorical'}."
             )
-        return fitted
+        return replace(fitted, labels=frame.labels)
 
     @cached_property
     def modeled(self) -> tuple[Column, ...]:
@@ -262,7 +265,7 @@ class TableCodec:
                 nothing = np.full(len(values), None, dtype=object)
                 out[column.name] = RawColumn(nothing, "text", column.dtype)
         if carried is None:
-            return Frame(out, len(values), self.library)
+            return Frame(out, len(values), self.library, labels=self.labels)
         return replace(carried, columns=out, n_rows=len(values))
 
     def fill(self, values: Floats, source: Frame) -> Frame:
@@ -281,7 +284,7 @@ class TableCodec:
             kept = column.read(source.columns[column.name])[0]
             blank = np.array([v is None or v != v for v in kept], dtype=bool)
             cells = np.where(blank, columns[column.name].values, kept)
-            columns[column.name] = RawColumn(cells, column.kind.storage, column.dtype)
+            columns[column.name] = RawColumn(cells, column.storage, column.suiting(kept[~blank]))
         return replace(decoded, columns=columns)
 
     def scattered(self, frame: Frame, rng: np.random.Generator, kept: Any = ()) -> Frame:
@@ -326,7 +329,7 @@ class TableCodec:
                 )
             else:
                 columns[column.name] = RawColumn(np.full(n, np.nan), column.storage, column.dtype)
-        return Frame(columns, n, self.library)
+        return Frame(columns, n, self.library, labels=self.labels)
 
     def remarks(self, rows: Rows, source: Frame) -> NDArray[np.object_]:
         """What is unusual about each row's cells, in words, shape (n,); empty if nothing."""
