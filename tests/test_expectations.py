@@ -120,3 +120,15 @@ def test_factors_go_into_the_file(independent, tmp_path):
     one, other = detector.explain(new[:5]), again.explain(new[:5])
     np.testing.assert_allclose(one.lower, other.lower, atol=1e-9)
     assert again.model_.probe is None
+
+
+def test_numbers_within_their_interval_are_no_reason_beside_others(independent):
+    detector, new = independent
+    found = detector.explain(new[:1])
+    surprise = np.array([[5.0, 4.0, 3.0, 2.0, 0.5, 0.0]])
+    lower, upper = np.full((1, 6), -1.0), np.full((1, 6), 1.0)
+    values = np.array([[0.5, 2.0, 0.5, -3.0, 9.0, 9.0]], dtype=object)
+    told = replace(found, surprise=surprise, lower=lower, upper=upper, values=values)
+    assert [reason[0] for reason in told.reasons(0, 4)] == ["1", "3"]
+    inside = replace(told, values=np.zeros((1, 6), dtype=object) + 0.5)
+    assert [reason[0] for reason in inside.reasons(0, 4)] == ["0"]

@@ -74,9 +74,19 @@ class Explanation:
         return [int(i) for i in np.argsort(-self.surprise[row], kind="stable")]
 
     def reasons(self, row: int, n: int = 3) -> list[str]:
-        """Sentences for the `n` most surprising columns of a row, those above 1 nat only."""
+        """Sentences for the `n` most surprising columns of a row, those above 1 nat only.
+
+        Numbers within the interval that the other columns let expect are left
+        out, unless there is nothing else to say.
+        """
         ranked = [i for i in self.ranking(row)[:n] if self.surprise[row, i] > 1.0]
-        return [self.reason(row, i) for i in ranked]
+        odd = [i for i in ranked if not self._is_expected(row, i)]
+        return [self.reason(row, i) for i in odd or ranked[:1]]
+
+    def _is_expected(self, row: int, column: int) -> bool:
+        value = self.values[row, column]
+        number = isinstance(value, float | np.floating)
+        return number and bool(self.lower[row, column] <= value <= self.upper[row, column])
 
     def reason(self, row: int, column: int) -> str:
         """One column's part in a row, in words."""
