@@ -323,6 +323,9 @@ def test_imputing_changes_missing_cells_alone():
     np.testing.assert_array_equal(found[~np.isnan(holed)], holed[~np.isnan(holed)])
     holed[1, 1], holed[2, 2] = 1.0, 2.0
     assert detector.impute(holed).dtype == whole.dtype
+    narrow = VAEDetector(random_state=0, max_steps=5, verbose=False).fit(whole.astype("int8"))
+    holed[3, 0] = 300.0
+    assert narrow.impute(holed)[3, 0] == 300.0
 
 
 def test_columns_keep_labels_that_are_numbers():

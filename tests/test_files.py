@@ -403,6 +403,20 @@ def test_numbers_beside_semicolons_may_have_decimal_commas(text, tmp_path):
         assert (found["c"], found["v"]) == ([20.38, 40.1, 3.999], [1.2, 1.3, 1.4])
 
 
+def test_names_beyond_latin_letters_and_long_cells_leave_decimal_commas_alone(tmp_path):
+    (tmp_path / "a.csv").write_text("v;n;w\n1,5;Åsa;2,5\n2,5;Åke;3,5\n", encoding="utf-8")
+    found = read_table(tmp_path / "a.csv").to_pydict()
+    assert (found["v"], found["w"], found["n"]) == ([1.5, 2.5], [2.5, 3.5], ["Åsa", "Åke"])
+    (tmp_path / "a.csv").write_text("n;b\nx;1,5\n" + "x" * 200_000 + ";2,5\n")
+    assert read_table(tmp_path / "a.csv")["b"].to_pylist() == [1.5, 2.5]
+
+
+def test_a_first_row_of_other_length_is_named(tmp_path):
+    (tmp_path / "a.csv").write_text("a;b\n3;4;\n3;4;\n")
+    with pytest.raises(DataError, match="Expected 2 columns, got 3"):
+        read_table(tmp_path / "a.csv")
+
+
 def test_commas_that_may_part_thousands_are_left_alone(tmp_path):
     (tmp_path / "a.csv").write_text("a;b\n1,500;x\n12,250;y\n")
     assert read_table(tmp_path / "a.csv")["a"].to_pylist() == ["1,500", "12,250"]

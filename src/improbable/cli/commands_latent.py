@@ -252,13 +252,13 @@ def cluster(
     from improbable.cli.outputs import check_rows_output
     from improbable.persistence import load
 
-    check_output(output, output_format, input, model, merges, centers)
-    check_apart(merges or "-", input, model)
+    check_output(output, output_format, input, model, labels, merges, centers)
+    check_apart(merges or "-", input, model, labels)
     count = parsing.counts(clusters)
     tree = checked_linkage(linkage, merges, count, divergence, hierarchy=hierarchy)
     detector = load(model)
     if centers is not None:
-        check_rows_output(centers, None, detector.model_.codec, input, model, merges)
+        check_rows_output(centers, None, detector.model_.codec, input, model, labels, merges)
     grouping = Grouping(detector, count, divergence, seed, prefix, tree)
     feed = open_feed(InputFile(input, format, array, labels, batch_rows), detector.model_.codec)
     extras = {"centers": centers, "merges": merges}

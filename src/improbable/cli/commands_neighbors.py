@@ -59,7 +59,7 @@ def build(
     from improbable.persistence import load
 
     check_destination(output)
-    check_apart(output, input, model)
+    check_apart(output, input, model, labels)
     fitted = load(model).model_
     source = InputFile(input, format, array, labels, batch_rows)
     with rows_bar("encoding", shown=progress) as moved:
@@ -94,7 +94,7 @@ def add(
 
     target = output or index
     check_destination(target)
-    check_apart(target, input, model)
+    check_apart(target, input, model, labels)
     fitted, before = load(model).model_, LatentIndex.load(index)
     source = InputFile(input, format, array, labels, batch_rows)
     with rows_bar("encoding", shown=progress) as moved:

@@ -30,7 +30,7 @@ def draw_map(
     from improbable.cli.plotting import check_picture, colors, keep, read_all
     from improbable.persistence import load
 
-    check_picture(output)
+    check_picture(output, input, model)
     rows = read_all(load(model), input, format, array)
     keep(plots.latent_map(rows.posterior, colors(rows, color)), output)
 
@@ -47,7 +47,7 @@ def draw_p_values(
     from improbable.cli.plotting import check_picture, keep, read_all
     from improbable.persistence import load
 
-    check_picture(output)
+    check_picture(output, input, model)
     keep(plots.p_value_histogram(read_all(load(model), input, format, array).p_values), output)
 
 
@@ -57,7 +57,7 @@ def draw_training(model: ModelFile, output: Picture) -> None:
     from improbable.cli.plotting import check_picture, keep
     from improbable.persistence import load
 
-    check_picture(output)
+    check_picture(output, model)
     keep(plots.training_curves(load(model).history_), output)
 
 
@@ -67,7 +67,7 @@ def draw_samples(model: ModelFile, output: Picture, n: Count = 10, seed: Seed = 
     from improbable.cli.plotting import check_picture, keep, of_images
     from improbable.persistence import load
 
-    check_picture(output)
+    check_picture(output, model)
     detector = of_images(load(model))
     keep(plots.strip(detector.sample(n, random_state=seed)), output)
 
@@ -80,7 +80,7 @@ def draw_surprise(
     from improbable.cli.plotting import check_picture, keep, least_normal, of_images
     from improbable.persistence import load
 
-    check_picture(output)
+    check_picture(output, input, model)
     detector = of_images(load(model))
     keep(plots.surprise(detector.explain(least_normal(detector, input, array, n)), n), output)
 
@@ -97,6 +97,6 @@ def draw_traversals(
     from improbable.cli.plotting import check_picture, keep, of_images, one_image
     from improbable.persistence import load
 
-    check_picture(output)
+    check_picture(output, input, model)
     detector = of_images(load(model))
     keep(plots.traversals(detector, one_image(detector, input, array, row)), output)

@@ -69,7 +69,7 @@ def score(
     question = Question(alpha, fdr, tail)
     question.check()
     check_engine(engine, workers)
-    check_output(output, output_format, input, model)
+    check_output(output, output_format, input, model, labels)
     fitted = load(model).model_
     feed = open_feed(InputFile(input, format, array, labels, batch_rows), fitted.codec)
     with open_engine(engine, workers, model, fitted, question) as judging:

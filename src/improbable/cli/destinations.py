@@ -32,9 +32,11 @@ def check_apart(path: str, *others: str | None) -> None:
 
 def _same(path: str, other: str) -> bool:
     """Whether two names stand for one file, there or still to be written."""
-    both = os.path.exists(path) and os.path.exists(other)
-    linked = both and os.path.samefile(path, other)
-    return linked or os.path.realpath(path) == os.path.realpath(other)
+    if os.path.isdir(other):  # of images, each of which is read
+        return os.path.isfile(path) and os.path.samefile(os.path.dirname(path) or ".", other)
+    if not os.path.exists(path) or not os.path.exists(other):
+        return os.path.realpath(path) == os.path.realpath(other)
+    return os.path.isfile(path) and os.path.samefile(path, other)
 
 
 def check_output(path: str, format: str | None, *others: str | None) -> None:

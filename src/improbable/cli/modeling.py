@@ -28,7 +28,7 @@ def fit_file(
     from improbable.persistence import save
 
     check_destination(output)
-    check_apart(output, input.path)
+    check_apart(output, input.path, input.labels)
     data, params, n_rows = read_training(input, choice, params)
     started = time.perf_counter()
     detector = VAEDetector(**params).fit(data)
@@ -43,7 +43,7 @@ def refit_file(
     from improbable.persistence import load, save
 
     check_destination(output)
-    check_apart(output, input.path)
+    check_apart(output, input.path, input.labels)
     detector = load(model)
     data, n_rows = read_more(input, choice, detector.model_.codec, int(params["random_state"]))
     started = time.perf_counter()

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from improbable.cli.console import counted
-from improbable.cli.destinations import check_destination
+from improbable.cli.destinations import check_apart, check_destination
 from improbable.cli.inputs import InputFile, open_feed
 from improbable.cli.options import DEFAULT_BATCH_ROWS
 from improbable.cli.outputs import replacing
@@ -40,14 +40,15 @@ class Judged:
     table: pa.Table
 
 
-def check_picture(path: str) -> None:
+def check_picture(path: str, *others: str) -> None:
     """Refuse a path that no picture can be written to.
 
     Raises
     ------
     DataError
-        If it has another extension, or its folder is absent.
+        If it has another extension, its folder is absent, or it is one of `others`.
     """
+    check_apart(path, *others)
     if os.path.splitext(path)[1].lower() not in FORMATS:
         raise DataError(f"{path} is no picture. Name it .png, .svg or .pdf.")
     check_destination(path)

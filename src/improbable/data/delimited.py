@@ -3,6 +3,8 @@
 import csv
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from io import StringIO
 from itertools import chain
 from typing import Any
 
@@ -91,7 +93,7 @@ def _delimiter(header: str, stream: Any, expected: str) -> str:
     place = stream.tell()
     row = re.sub(b'"[^"]*"', b"", next(filter(bytes.strip, iter(stream.readline, b"")), b""))
     stream.seek(place)
-    parted = not row or b'"' in row or row.count(found.encode()) == bare.count(found)
+    parted = not row or b'"' in row or found.encode() in row
     return found if parted else expected
 
 
@@ -101,10 +103,12 @@ def _with_commas(stream: Any, names: list[str]) -> list[str]:
     Nothing where all of them may be thousands: 1,500 and 12,250.
     """
     place = stream.tell()
-    lines = stream.read(BLOCK).decode("latin-1").splitlines()
+    text = stream.read(BLOCK).decode("utf-8", errors="replace")
     stream.seek(place)
-    rows = [r for r in csv.reader(lines, delimiter=";") if len(r) == len(names)]
-    columns = list(zip(*rows, strict=True))
+    rows: list[list[str]] = []
+    with suppress(csv.Error):  # a cell longer than the reader takes: what came before it counts
+        rows.extend(csv.reader(StringIO(text, newline=""), delimiter=";"))
+    columns = list(zip(*(row for row in rows if len(row) == len(names)), strict=True))
     held = [[cell for cell in column if re.match(WITH_COMMA, cell)] for column in columns]
     if all(re.match(THOUSANDS, cell) for cells in held for cell in cells):
         return []

@@ -109,7 +109,8 @@ class ImageCodec:
         if images.n_rows < FEWEST:
             raise DataError(f"{images.n_rows} images are too few to fit. Pass {FEWEST} or more.")
         low, high = _range(images.values)
-        dark = high <= (DARK if self.likelihood == "auto" else MASK)
+        bounded = self.likelihood in BOUNDED  # which cannot judge what is brighter
+        dark = high <= (MASK if bounded else DARK) and self.likelihood != "discretized_logistic"
         if images.values.dtype.kind in "ui" and low >= 0.0 and high <= BYTE and not dark:
             low, high = 0.0, BYTE
         height, width, channels = images.values.shape[1:]

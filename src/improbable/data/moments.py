@@ -23,8 +23,8 @@ class Datetime:
     """Moments: a trend, and the time of day, week and year where training spans them.
 
     The future is not an anomaly: up to `horizon` seconds outside the training
-    range the trend is that of the nearest moment within, at the same time of
-    day, of the week and about that of the year. Farther out it goes on, so that
+    range the trend is that of a moment in the middle of it, at the same time
+    of day, of the week and about that of the year. Farther out it goes on, so that
     a wrong century is one.
 
     Moments are given back at the time of day, week and year that is expected
@@ -82,8 +82,8 @@ class Datetime:
     def _within(self, values: Values) -> Values:
         """Moments as the trend has them: those less than a horizon outside moved inside.
 
-        By whole turns of the longest cycle, so that all cycles are at the place
-        that the trend says; to the nearer end where there is no cycle.
+        By whole turns of the longest cycle, to the middle of the range, so that all
+        cycles are where that trend has them; to the nearer end without a cycle.
         """
         if not self.horizon:
             return values
@@ -93,11 +93,11 @@ class Datetime:
         inside = near
         if self.cycles:
             turn = WHOLE_TURNS[self.cycles[-1]]
-            ahead = np.maximum(near - last - ROUNDING, 0.0)
-            behind = np.maximum(first - near - ROUNDING, 0.0)
-            inside = near - np.ceil(ahead / turn) * turn + np.ceil(behind / turn) * turn
-        moved: Values = np.clip(inside, first, last) + (values - near)
-        return moved
+            moved = near + np.round(((first + last) / 2.0 - near) / turn) * turn
+            outside = (near > last + ROUNDING) | (near < first - ROUNDING)
+            inside = np.where(outside, moved, near)
+        found: Values = np.clip(inside, first, last) + (values - near)
+        return found
 
     def _circles(self) -> list[Cyclic]:
         return [Cyclic(period=PERIODS[name]) for name in self.cycles]

@@ -37,9 +37,12 @@ class Column:
         return as_storage(raw, self.storage, self.dtype)
 
     def suiting(self, values: Values) -> str:
-        """Type to give values back in: that of training, unless whole numbers are broken."""
-        whole = "Int" in self.dtype and self.storage == "number"
-        return "Float64" if whole and (values != np.round(values)).any() else self.dtype
+        """Type to give values back in: that of training, if it has room for them."""
+        if "Int" not in self.dtype or self.storage != "number" or not len(values):
+            return self.dtype
+        limits = np.iinfo(self.dtype.lower())
+        fits = (values == np.round(values)) & (values >= limits.min) & (values <= limits.max)
+        return self.dtype if fits.all() else "Float64"
 
     def displayed(self, raw: RawColumn, index: NDArray[np.intp]) -> Values:
         """Values at some rows as a reader wants to see them; None where missing."""
@@ -81,7 +84,7 @@ def warn_of_zones(columns: Sequence[Column], frame: Frame) -> None:
         raw = frame.columns[column.name]
         zones = zone_of(column.dtype), zone_of(raw.dtype)
         told = raw.storage == column.storage == "time" and not np.isnan(raw.values).all()
-        if not told or all(zones) or set(zones) <= {None, "UTC"}:
+        if not told or all(zones) or set(zones) <= {None, "UTC", "Etc/UTC", "+00:00"}:
             continue
         then, now = (zone or "no time zone" for zone in zones)
         warnings.warn(
