@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 
 import numpy as np
@@ -626,3 +627,17 @@ def test_cluster_of_images(studio, folder, model, detector, new, tmp_path):
     assert [int(row["cluster"]) for row in found] == wanted.labels.tolist()
     assert f"b{wanted.exemplars[0]:02d}.png" in err.splitlines()[1]
     assert sorted(os.listdir(tmp_path / "c")) == ["0.png", "1.png"]
+
+
+def test_neither_labels_nor_images_of_a_folder_are_written_over(folder, model, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(folder, images)
+    names = sorted(os.listdir(images))
+    labels = tmp_path / "labels.csv"
+    pd.DataFrame({"image": names, "odd": 0}).to_csv(labels, index=False)
+    before = labels.read_bytes(), (images / names[3]).read_bytes()
+    told = fails("score", images, "-m", model, "--labels", labels, "-o", labels)
+    assert "labels.csv is named twice" in told
+    for verb in (["reconstruct"], ["plot", "surprise", "-n", "1"]):
+        assert "is named twice" in fails(*verb, images, "-m", model, "-o", images / names[3])
+    assert (labels.read_bytes(), (images / names[3]).read_bytes()) == before
