@@ -641,3 +641,5 @@ def test_neither_labels_nor_images_of_a_folder_are_written_over(folder, model, t
     for verb in (["reconstruct"], ["plot", "surprise", "-n", "1"]):
         assert "is named twice" in fails(*verb, images, "-m", model, "-o", images / names[3])
     assert (labels.read_bytes(), (images / names[3]).read_bytes()) == before
+    for _ in range(2):  # what is no image may stand among them, and be made again
+        run("score", images, "-m", model, "-o", images / "scored.csv")

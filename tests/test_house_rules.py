@@ -16,7 +16,7 @@ FORBIDDEN = ("Manager", "Helper", "get_", "compute_")
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.name)
 def test_files_and_functions_are_short(path):
     text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= 400
+    assert text.count("\n") < 400
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             doc = ast.get_docstring(node, clean=False)

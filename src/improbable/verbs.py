@@ -103,10 +103,7 @@ class RowVerbs:
         return results.reconstruct(model, model.codec.read(X))
 
     def impute(self, X: Any) -> Any:
-        """The same rows with missing cells filled by their importance-weighted expectation.
-
-        On the scale of the model: of a skewed column it lies near the median.
-        """
+        """The same rows, missing cells filled by importance-weighted means, as they are modeled."""
         model = self._fitted()
         return results.impute(model, model.codec.read(X))
 

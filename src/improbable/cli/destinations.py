@@ -3,6 +3,7 @@
 import os
 
 from improbable.data.files import format_of
+from improbable.data.pictures import EXTENSIONS
 from improbable.errors import DataError
 
 
@@ -32,8 +33,9 @@ def check_apart(path: str, *others: str | None) -> None:
 
 def _same(path: str, other: str) -> bool:
     """Whether two names stand for one file, there or still to be written."""
-    if os.path.isdir(other):  # of images, each of which is read
-        return os.path.isfile(path) and os.path.samefile(os.path.dirname(path) or ".", other)
+    if os.path.isdir(other):  # its images are read, and nothing else in it
+        inside = os.path.realpath(os.path.dirname(path)) == os.path.realpath(other)
+        return inside and os.path.isfile(path) and path.lower().endswith(EXTENSIONS)
     if not os.path.exists(path) or not os.path.exists(other):
         return os.path.realpath(path) == os.path.realpath(other)
     return os.path.isfile(path) and os.path.samefile(path, other)

@@ -251,9 +251,7 @@ class TableCodec:
         carried : Frame, optional
             Where identifiers come from; without it they are missing.
         """
-        decoded = {
-            column.name: self.inverse_column(i, values) for i, column in enumerate(self.modeled)
-        }
+        decoded = {c.name: self.inverse_column(i, values) for i, c in enumerate(self.modeled)}
         out: dict[str, RawColumn] = {}
         for column in self.columns:
             if column.name in decoded:
