@@ -103,7 +103,7 @@ class RowVerbs:
         return results.reconstruct(model, model.codec.read(X))
 
     def impute(self, X: Any) -> Any:
-        """The same rows, missing cells filled by importance-weighted means, as they are modeled."""
+        """Rows whose missing cells are importance-weighted means on the model's scale."""
         model = self._fitted()
         return results.impute(model, model.codec.read(X))
 
