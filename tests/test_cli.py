@@ -214,8 +214,13 @@ def test_an_interrupted_fit_writes_its_best_model(home, new, tmp_path, monkeypat
 
     look = training._Run.look
     monkeypatch.setattr(training._Run, "look", stop)
-    out, err = run("fit", home / "train.csv", "-o", tmp_path / "m", *SMALL)
+    out, err = run("fit", home / "train.csv", "-o", tmp_path / "m", *SMALL, code=130)
     assert "interrupted: the best weights so far are kept" in out + err
+    for command in (("fit",), ("refit", "-m", tmp_path / "m")):
+        before = (tmp_path / "m").read_bytes()
+        out, err = run(*command, home / "train.csv", "-o", tmp_path / "m", code=130)
+        assert err.endswith("interrupted: no file was written\n")
+        assert (tmp_path / "m").read_bytes() == before
     monkeypatch.undo()
     history = load(tmp_path / "m").history_
     assert history.stop_reason == "interrupted"

@@ -140,8 +140,15 @@ def test_interrupting_keeps_the_best_so_far(rows, monkeypatch):
     found = iter([(1.0, False), (2.0, True)])
     monkeypatch.setattr(tuning, "held_out_score", lambda *_: next(found))
     detector = VAEDetector(tune=True, budget=9, **SMALL).fit(rows)
-    assert [trial.held_out_score for trial in detector.tuning_.trials] == [1.0, 2.0]
+    assert [trial.held_out_score for trial in detector.tuning_.trials] == [1.0]
     assert detector.tuning_.interrupted
+
+
+def test_interrupting_the_first_model_leaves_nothing_to_keep(rows, monkeypatch, capfd):
+    monkeypatch.setattr(tuning, "held_out_score", lambda *_: (2.0, True))
+    with pytest.raises(KeyboardInterrupt):
+        VAEDetector(tune=True, budget=9, **SMALL).fit(rows)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_ctrl_c_between_trainings_keeps_the_best_so_far(rows, monkeypatch):

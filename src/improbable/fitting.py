@@ -17,6 +17,7 @@ from improbable.data.rows import Rows
 from improbable.errors import CalibrationWarning, DataError, TrainingWarning
 from improbable.explanations import Reference
 from improbable.held_out import calibrated, leveled, make_prior, warn_of_overlap
+from improbable.isolation import isolated, single_precision
 from improbable.model import Model, as_batch
 from improbable.networks import Network, initialize
 from improbable.priors import Prior
@@ -160,6 +161,8 @@ def fit_model(data: Any, settings: Settings, progress: Progress | None = None) -
     return fit_source(settings.codec.open(data), settings, progress)
 
 
+@isolated(gradients=True)
+@single_precision()
 def fit_source(source: Source, settings: Settings, progress: Progress | None = None) -> Model:
     """`fit_model` for rows that the codec has read."""
     split = _split(source, settings, _seeds(settings)[0])
@@ -176,6 +179,8 @@ def fit_source(source: Source, settings: Settings, progress: Progress | None = N
     return _learn(source, split, codec, None, settings, progress)
 
 
+@isolated(gradients=True)
+@single_precision()
 def refit_model(
     model: Model, data: Any, settings: Settings, progress: Progress | None = None
 ) -> Model:

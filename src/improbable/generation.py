@@ -10,6 +10,7 @@ from torch import Tensor
 
 from improbable.distributions import DiagonalNormal
 from improbable.errors import DataError
+from improbable.isolation import isolated
 from improbable.priors import Prior
 from improbable.recurrent import RecurrentDecoder
 from improbable.scores import draw
@@ -22,7 +23,7 @@ BLOCK = 1_000
 PROPOSALS = 2_000
 
 
-@torch.no_grad()
+@isolated()
 def sample_prior(vae: VAE, prior: Prior, n: int, member: int, rng: np.random.Generator) -> Floats:
     """Encoded rows of one member: z from the prior, x from p(x given z) and not only its mean.
 
@@ -46,7 +47,7 @@ def sample_prior(vae: VAE, prior: Prior, n: int, member: int, rng: np.random.Gen
     return decode_points(vae, z.numpy(), member, rng)
 
 
-@torch.no_grad()
+@isolated()
 def decode_points(
     vae: VAE, z: Floats, member: int, rng: np.random.Generator | None = None
 ) -> Floats:
@@ -105,10 +106,12 @@ def _generated(
 def surface(vae: VAE, member: int) -> Surface:
     """Decoded means of one member and the pull-back of their cotangents, for geodesics."""
 
+    @isolated(gradients=True)
     def at(z: Floats) -> tuple[Floats, Callable[[Floats], Floats]]:
         points = torch.as_tensor(z, dtype=vae.low.dtype).requires_grad_()
         mean = vae.decode(points.expand(vae.n_members, -1, -1)).mean[member]
 
+        @isolated(gradients=True)
         def pull(cotangents: Floats) -> Floats:
             (found,) = torch.autograd.grad(mean, points, torch.as_tensor(cotangents).to(mean))
             return found.numpy().astype(np.float64)
@@ -155,7 +158,7 @@ def points_given(
        distributions", Technometrics 1995.
     """
     size = max(PROPOSALS, 20 * n)
-    with torch.no_grad():
+    with isolated():
         filled, seen = fill_in(vae, batch, batch.observed)
         posterior = vae.encode(filled, seen)
         near = DiagonalNormal(posterior.mean[member], posterior.log_scale[member]).as_torch()
@@ -201,7 +204,7 @@ class Mixture:
         return found
 
 
-@torch.no_grad()
+@isolated()
 def conditional(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor) -> Mixture:
     r"""Predictive distribution of all cells given the visible ones.
 
@@ -267,7 +270,7 @@ def filled_where_missing(vae: VAE, batch: Batch) -> tuple[Tensor, Tensor]:
     return values, visible
 
 
-@torch.no_grad()
+@isolated()
 def reconstruction(vae: VAE, batch: Batch, noise: Tensor) -> Floats:
     """Decoded mean over members and draws, from the posterior of the whole row.
 

@@ -20,6 +20,7 @@ from improbable.expectations import Conditional, stretches
 from improbable.explanations import Reference
 from improbable.generation import filled_where_missing
 from improbable.latent.gaussians import Posterior
+from improbable.isolation import isolated
 from improbable.lengths import Leveling
 from improbable.priors import PartialPrior, Prior
 from improbable.training import History
@@ -102,6 +103,7 @@ class Model:
     def conditional(self, rows: Rows) -> Conditional:
         """Mixtures of cells of some rows, given what of each is visible."""
 
+        @isolated()
         def given(index: NDArray[np.intp], visible: Bools) -> generation.Mixture:
             batch = as_batch(rows.take(index))
             seen = torch.from_numpy(visible).to(batch.values.dtype)
@@ -123,7 +125,7 @@ class Model:
             place = slice(start, min(start + size, len(rows)))
             yield place, as_batch(rows.take(place))
 
-    @torch.no_grad()
+    @isolated()
     def evaluate(
         self, rows: Rows, statistic: Callable[[scores.Draws], Tensor], *, pooled: bool = True
     ) -> Floats:
@@ -215,7 +217,6 @@ class Model:
             return calibration.tail_p_values(decision, self.held_out, fitted)
         return calibration.p_values(decision, self.held_out)
 
-    @torch.no_grad()
     def posterior(self, rows: Rows, library: str = "pyarrow", row_labels: Any = None) -> Posterior:
         """q(z given x) of the lead member."""
         both = self.evaluate(
@@ -232,7 +233,8 @@ class Model:
 def as_batch(rows: Rows, dtype: torch.dtype = torch.float64) -> Batch:
     """Encoded rows as tensors, rows running fastest in memory as in the networks."""
     arrays = (rows.values, rows.observed, rows.offsets)
-    return Batch(*(torch.tensor(array.T, dtype=dtype).contiguous().T for array in arrays))
+    found = (torch.tensor(array.T, dtype=dtype, device="cpu") for array in arrays)
+    return Batch(*(tensor.contiguous().T for tensor in found))
 
 
 def typical_cells(model: Model, rows: Rows) -> Floats:
@@ -280,7 +282,7 @@ def _spread_divergence(model: Model, rows: Rows) -> Floats:
     return out
 
 
-@torch.no_grad()
+@isolated()
 def _divergence(model: Model, batch: Batch) -> Floats:
     """Fall of KL(q to p) when a cell is hidden from the encoder, shape (n, n_columns)."""
     vae = model.vae

@@ -26,6 +26,7 @@ from improbable.detector import VAEDetector
 from improbable.errors import FormatError
 from improbable.expectations import MOST_STRETCH
 from improbable.explanations import Reference
+from improbable.isolation import isolated, single_precision
 from improbable.latent.algebra import Direction
 from improbable.lengths import Leveling
 from improbable.model import Model
@@ -85,7 +86,7 @@ def load(path: str | os.PathLike[str]) -> VAEDetector:
         version, or scores its own stored rows differently.
     """
     header, arrays = container.read_container(path)
-    with container.usable(path):
+    with container.usable(path), isolated(), single_precision():
         model = _model(header, arrays)
         detector = _detector(header, model)
         found = golden_scores(model, arrays["golden.values"])

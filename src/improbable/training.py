@@ -33,7 +33,7 @@ class StopReason(Enum):
         "max_steps reached while the held-out ELBO was still rising: that suits detection; "
         "raise max_steps for closer reconstructions and samples"
     )
-    INTERRUPTED = "interrupted: the best weights so far are kept; call fit again to train longer"
+    INTERRUPTED = "interrupted: the best weights so far are kept; refit goes on, fit starts anew"
     NON_FINITE = (
         "the loss became non-finite again and again: lower learning_rate, or look for columns "
         "of extreme values; the best weights so far are kept"

@@ -103,6 +103,12 @@ def tune(
         With the best values.
     tuning : Tuning
 
+    Raises
+    ------
+    KeyboardInterrupt
+        If the search is interrupted before any model is done; later the best
+        of those done is taken.
+
     Warns
     -----
     TrainingWarning
@@ -170,6 +176,8 @@ class _Search:
             try:
                 study.optimize(self, n_trials=budget)
             except KeyboardInterrupt:
+                if not self.trials:
+                    raise
                 self.interrupted = True
 
     def start(self) -> dict[str, int]:
@@ -180,16 +188,16 @@ class _Search:
     def __call__(self, trial: Any) -> float:
         chosen = {n: v[trial.suggest_int(n, 0, len(v) - 1)] for n, v in self.space.items()}
         known = [one.held_out_score for one in self.trials if one.settings == chosen]
-        score = known[0] if known else self.attempt(chosen, trial.study)
+        score = known[0] if known else self.attempt(chosen)
         if self.progress is not None:
             best = max(one.held_out_score for one in self.trials)
             self.progress(trial.number + 1, best)
         return score
 
-    def attempt(self, chosen: dict[str, Any], study: Any) -> float:
-        score, self.interrupted = held_out_score(self.rows, changed(self.settings, chosen))
-        if self.interrupted:
-            study.stop()
+    def attempt(self, chosen: dict[str, Any]) -> float:
+        score, interrupted = held_out_score(self.rows, changed(self.settings, chosen))
+        if interrupted:
+            raise KeyboardInterrupt
         self.trials.append(Trial(chosen, score))
         return score
 
@@ -205,10 +213,10 @@ def _optuna() -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No line a trial from Optuna; its own level afterwards."""
+    """No line a trial from Optuna, finished or not; its own level afterwards."""
     logger = logging.getLogger("optuna")
     level = logger.level
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:

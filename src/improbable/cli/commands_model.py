@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from improbable import __version__
-from improbable.cli.console import on_terminal, print_either
+from improbable.cli.console import INTERRUPTED, on_terminal, print_either
 from improbable.cli.options import (
     About,
     Array,
@@ -144,7 +144,7 @@ def refit(
 
 def _fit(options: dict[str, Any], learn: Callable[..., dict[str, Any]] | None = None) -> None:
     from improbable.cli.inputs import InputFile
-    from improbable.cli.modeling import fit_file, fit_lines
+    from improbable.cli.modeling import fit_file, fit_lines, is_interrupted
     from improbable.cli.training_data import Choice
 
     source = InputFile(*(options[name] for name in ("input", "format", "array", "labels")))
@@ -153,6 +153,8 @@ def _fit(options: dict[str, Any], learn: Callable[..., dict[str, Any]] | None = 
     record = (learn or fit_file)(source, choice, options["output"], _detector_params(options))
     if options["json"] or not options["quiet"]:
         print_either(record, fit_lines(record), json=options["json"])
+    if is_interrupted(record):
+        raise typer.Exit(INTERRUPTED)
 
 
 def _detector_params(options: dict[str, Any]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ _OPTIONS = {
     r"Pass ids for the items to be added": "Name the column that holds theirs with --id",
 }
 _BROKEN_PIPE = 141
-_INTERRUPTED = 130
+INTERRUPTED = 130
 
 
 def say(text: str) -> None:
@@ -93,7 +93,7 @@ def errors_as_lines(*, debug: bool) -> Iterator[None]:
         if debug:
             raise
         say("interrupted: no file was written")
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     except (ImprobableError, OSError, ValueError, TypeError, MemoryError) as error:
         if debug:
             raise

@@ -1,5 +1,6 @@
 """From rows or images to a model file, and what a model file says about itself."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -32,6 +33,7 @@ def fit_file(
     data, params, n_rows = read_training(input, choice, params)
     started = time.perf_counter()
     detector = VAEDetector(**params).fit(data)
+    _check_ending(detector, output)
     save(detector, output)
     return _record(detector, data, n_rows, output, started)
 
@@ -48,8 +50,23 @@ def refit_file(
     data, n_rows = read_more(input, choice, detector.model_.codec, int(params["random_state"]))
     started = time.perf_counter()
     given = {name: value for name, value in params.items() if name != "tune"}
-    save(detector.set_params(**given).refit(data), output)
+    detector.set_params(**given).refit(data)
+    _check_ending(detector, output)
+    save(detector, output)
     return _record(detector, data, n_rows, output, started)
+
+
+def is_interrupted(record: dict[str, Any]) -> bool:
+    """Whether Ctrl-C ended the training, or the search of settings, that a record tells of."""
+    searched = record.get("tuning", {}).get("interrupted", False)
+    return bool(searched) or record["stop_reason"] == "interrupted"
+
+
+def _check_ending(detector: Any, output: str) -> None:
+    """Leave a file as it is rather than replace it by a model whose training Ctrl-C ended."""
+    ended = {"stop_reason": detector.history_.stop_reason, **_tuning(detector)}
+    if is_interrupted(ended) and os.path.exists(output):
+        raise KeyboardInterrupt
 
 
 def _record(detector: Any, data: Any, n_rows: int, output: str, started: float) -> dict[str, Any]:
@@ -158,8 +175,9 @@ def _tuning_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
         return []
     best, default = tuning["held_out_score"], tuning["default_held_out_score"]
     chosen = ", ".join(_settings(tuning["chosen"]))
+    early = ", interrupted" if tuning["interrupted"] else ""
     return [
-        ("tuned", f"{chosen}, best of {counted(tuning['models'], 'model')}"),
+        ("tuned", f"{chosen}, best of {counted(tuning['models'], 'model')}{early}"),
         ("", f"held-out score {number(best)} nats, by default {number(default)}"),
     ]
 
@@ -169,7 +187,7 @@ def _table_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("rows", f"{record['rows']:,}{_drawn(record)}"),
         ("columns", f"{sum(record['columns'].values())}: {kinds}"),
-        ("set aside", ", ".join(record["set_aside"]) or "no identifiers"),
+        ("set aside", ", ".join(name or "''" for name in record["set_aside"]) or "no identifiers"),
         *_series_facts(record),
     ]
 

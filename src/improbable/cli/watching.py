@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import typer
 
-from improbable.cli.console import complaint, counted, encode, say
+from improbable.cli.console import INTERRUPTED, complaint, counted, encode, say
 from improbable.errors import ImprobableError
 from improbable.streams.events import Event
 from improbable.streams.readings import Reading, Rule
@@ -20,7 +20,6 @@ from improbable.streams.stream import Stream, load_stream
 
 AT_ONCE = 256
 BYTES = 1 << 16
-_INTERRUPTED = 130
 _REFUSED = (ImprobableError, ValueError, TypeError)
 
 
@@ -119,7 +118,7 @@ def watch_lines(stream: Stream, path: str, said: Said, state: str | None) -> Non
     left = f", {counted(count.bad, 'line')} left out" if count.bad else ""
     say(f"{counted(count.points, 'point')}, {alarms}{left}{'; interrupted' * stop.asked}")
     if stop.asked:
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)
 
 
 def waiting_lines(source: BinaryIO, stop: Interruption) -> Iterator[list[bytes]]:
