@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import expon, false_discovery_control, norm
 
+from improbable import calibration, results
 from improbable.calibration import (
     TAIL_ROWS,
     Tail,
@@ -18,7 +19,7 @@ from improbable.calibration import (
     tail_p_values,
     threshold_at,
 )
-from improbable.errors import ImprobableError, NotCalibratedError
+from improbable.errors import CalibrationWarning, ImprobableError, NotCalibratedError
 
 FUZZ = settings(max_examples=60, deadline=None)
 scores = st.one_of(
@@ -309,3 +310,21 @@ def test_too_few_rows_for_a_tail():
         fit_tail([])
     assert fit_tail(draw(10 * TAIL_ROWS)).scale > 0.0
     assert fit_tail(draw(2 * TAIL_ROWS), share=0.5).share == 0.5
+
+
+@pytest.mark.parametrize(("n", "offered"), [(499, False), (500, True)])
+def test_a_tail_is_offered_where_one_can_be_fitted(n, offered):
+    beyond = np.array([1 / (n + 1), 1.0]), np.array([9, 9])
+    for warn, expected in [
+        (lambda: results.warn_unsupported(1e-4, n, tail=False), offered),
+        (lambda: results.warn_unsupported(1e-4, n, tail=None), False),
+        (lambda: results.warn_undiscovered(*beyond, 1e-3, n), offered),
+    ]:
+        with pytest.warns(CalibrationWarning) as caught:
+            warn()
+        assert ("pass tail=True" in str(caught[0].message)) == expected
+    if not offered:
+        with pytest.raises(ImprobableError, match="needs 50 held-out scores"):
+            calibration.fit_tail(np.arange(float(n)))
+    else:
+        calibration.fit_tail(np.arange(float(n)))

@@ -435,7 +435,7 @@ def test_an_fdr_that_cannot_be_reached_is_said(model, edited):
     rows = edited({(row, "height"): "900" for row in range(30)})
     _, told = run("score", rows, "-m", model, "-o", rows.with_name("o.csv"), "--fdr", "0.001")
     assert "rows are beyond all 40 held-out rows" in told
-    assert "or pass --tail" in told
+    assert "Fit on more rows.\n" in told
 
 
 @pytest.mark.parametrize("name", ["i.tsv", "i.parquet", "i.arrow", "i.jsonl"])
@@ -527,7 +527,7 @@ def test_score_warns_once(new, model, tmp_path):
     _, err = run("score", new, *args)
     warned = [line for line in err.splitlines() if line.startswith("warning: ")]
     assert len(warned) == 1
-    assert "pass --tail" in warned[0]
+    assert "Fit on more rows, or raise alpha." in warned[0]
 
 
 def test_score_tells_the_tail_apart(tmp_path):
@@ -829,12 +829,27 @@ def test_rows_without_a_label_are_left_out(edited, model):
     [
         (["--label", "lable"], "no column 'lable' (nearest: label)"),
         (["--label", "label", "--normal", "fine"], "No label is fine; there are: 0, 1"),
-        (["--label", "city"], "missing:  city"),
+        (["--label", "city"], "has learned from city, so it is no label"),
         (["--label", "label", "--alpha", "0"], "alpha must be"),
     ],
 )
 def test_evaluate_refuses(options, message, new, model):
     assert message in fails("evaluate", new, "-m", model, *options)
+
+
+def test_evaluate_needs_labels(edited, model):
+    path = edited({(i, "label"): "" for i in range(60)})
+    error = fails("evaluate", path, "-m", model, "--label", "label", "--alpha", "0.05")
+    assert "No row has a label" in error
+
+
+def test_a_tail_is_offered_where_there_is_one(new, model, tmp_path):
+    """The model has too few held-out rows for one, and evaluate none at all."""
+    out = ("-o", tmp_path / "o.csv")
+    for args in (("score", new, *out), ("evaluate", new, "--label", "label")):
+        _, err = run(*args, "-m", model, "--alpha", "0.0001")
+        assert "raise --alpha" in err or "raise alpha" in err
+        assert "tail" not in err
 
 
 def test_evaluate_needs_both_kinds(edited, model):

@@ -488,6 +488,7 @@ def test_cluster_chooses_by_itself_and_again_under_a_prefix(new, model, tmp_path
     [
         (["-k", "many"], "--clusters many is no number and no range. Write 5, or 2..8."),
         (["-k", "0"], "--clusters is 0. Ask for 1 to 60"),
+        (["-k", "8..2"], "--clusters 8..2 goes down. Write the smaller number first."),
         (["--divergence", "l2"], "divergence must be kl or reverse_kl"),
         (["--centers", "c.xls"], "does not tell its format"),
     ],
@@ -669,6 +670,15 @@ def test_search_refuses(options, message, index):
     assert message in fails(*args, *options)
 
 
+def test_a_file_without_rows_says_so(new, model, tmp_path):
+    path = tmp_path / "empty.csv"
+    path.write_text(new.read_text().partition("\n")[0] + "\n")
+    for command in (["cluster"], ["neighbors", "build"]):
+        args = [*command, path, "-m", model, "-o", tmp_path / "o.parquet"]
+        assert "INPUT has no rows" in fails(*args)
+    assert os.listdir(tmp_path) == ["empty.csv"]
+
+
 def test_search_for_rows_needs_their_model(den, new, model, index, tmp_path):
     args = ["neighbors", "search", new, "--index", index]
     assert "Pass it with -m." in fails(*args)
@@ -676,6 +686,21 @@ def test_search_for_rows_needs_their_model(den, new, model, index, tmp_path):
     assert "Say where to begin" in fails("neighbors", "search", "--index", index)
     run("fit", den / "train.csv", "-o", tmp_path / "m3", *SMALL, "-q", "--latent-dim", "3")
     assert "has 3 latent dimensions, the index 2" in fails(*args, "-m", tmp_path / "m3")
+    run(
+        "fit",
+        den / "train.csv",
+        "-o",
+        tmp_path / "m9",
+        *SMALL,
+        "-q",
+        "--latent-dim",
+        "2",
+        "--seed",
+        "9",
+    )
+    assert "built with another model" in fails(*args, "-m", tmp_path / "m9")
+    more = ["neighbors", "add", new, "--index", index, "-m", tmp_path / "m9"]
+    assert "built with another model" in fails(*more)
     assert "cannot be read as an index" in fails(
         "neighbors", "search", "--index", model, "--z", "0"
     )

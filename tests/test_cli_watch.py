@@ -133,6 +133,7 @@ def test_what_cannot_be_is_one_line(model, points, tmp_path):
         ((points, "-m", model, "--alpha", "2"), "alpha must be a number between 0 and 1"),
         ((tmp_path / "gone.jsonl", "-m", model), "No such file"),
         ((points, "-m", model, "--state", model), "no state of a stream"),
+        ((points, "-m", model, "--state", tmp_path / "no" / "s"), "no folder that can be written"),
     ]:
         found, said = run(*args, code=2)
         assert found == []

@@ -389,6 +389,19 @@ def test_reasons_tell_times_in_their_zone():
     assert ", near 2024-01-" in reason
 
 
+def test_moments_of_an_odd_hour_are_told_from_those_outside():
+    rng = np.random.default_rng(0)
+    days, minutes = rng.integers(0, 365, 800), rng.integers(540, 1020, 800)
+    stamps = np.datetime64("2024-01-01T00:00") + days * 1440 + minutes
+    table = pd.DataFrame({"when": stamps.astype("datetime64[s]"), "a": rng.normal(size=800)})
+    detector = VAEDetector(random_state=0).fit(table)
+    night = table[:1].assign(when=np.datetime64("2024-06-05T03:00:00"))
+    (reason,) = detector.explain(night).reasons(0)
+    assert reason.startswith("when = 2024-06-05T03:00:00 (an unusual hour, weekday or season, ")
+    later = detector.explain(table[:1].assign(when=np.datetime64("2030-06-05T12:00:00")))
+    assert later.reason(0, 0).startswith("when = 2030-06-05T12:00:00 (expected 202")
+
+
 def test_reasons_tell_durations_in_seconds():
     rng = np.random.default_rng(0)
     spans = pd.to_timedelta(rng.normal(600.0, 5.0, size=200), unit="s")

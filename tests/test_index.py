@@ -1,6 +1,7 @@
 """Nearest items against brute force, to the last tie."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import softmax
 from scipy.stats import norm
 
+from improbable import VAEDetector, load, save
 from improbable.errors import DataError, FormatError, ImprobableError, SchemaError
 from improbable.latent import gaussians, packing, search
 from improbable.latent.gaussians import Posterior
@@ -593,6 +595,30 @@ def test_add_to_an_index_with_names_and_columns():
     assert index.ids.tolist() == list("abcdef")
     assert index.columns["sex"].to_pylist() == ["F", "M", "F", None, "M", "F"]
     assert sorted(index.search(np.zeros(2), where={"sex": "F"}).ids[0]) == ["a", "c", "f"]
+
+
+def test_rows_of_another_model_are_refused_where_that_is_known(tmp_path):
+    items, unknown = gaussians_at(0, 4, 2), gaussians_at(1, 2, 2)
+    ours, theirs = (replace(unknown, space=name) for name in ("ours", "theirs"))
+    LatentIndex(replace(items, space="ours")).save(tmp_path / "index.parquet")
+    index = LatentIndex.load(tmp_path / "index.parquet")
+    for kept in (index, index.remove([0]), index.add(ours)):
+        assert kept.space == kept.posterior.space == "ours"
+        for call in (kept.search, kept.add):
+            with pytest.raises(DataError, match="encoded by another model"):
+                call(theirs)
+        assert len(kept.search(ours, k=1)) == len(kept.search(unknown, k=1)) == 2
+    assert LatentIndex(items).add(ours).space == "ours"
+
+
+def test_models_have_one_latent_space_each(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    first, other = (VAEDetector(random_state=i, max_steps=5).fit(rows) for i in range(2))
+    save(first, tmp_path / "model")
+    again = load(tmp_path / "model").posterior(rows)
+    assert first.posterior(rows).space == again.space != other.posterior(rows).space
+    with pytest.raises(DataError, match="another model"):
+        first.index(rows).search(other.posterior(rows[:1]))
 
 
 def test_whole_number_ids_go_on_after_the_largest():

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+
 from improbable import VAEDetector, load, save
 
 

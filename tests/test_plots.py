@@ -48,6 +48,28 @@ def test_latent_map_by_number_and_by_name(detector):
             plots.latent_map(posterior, dims=dims)
 
 
+def test_latent_map_by_date(detector):
+    posterior = detector.posterior(NEW)
+    days = np.datetime64("2026-01-01") + 2 * np.arange(60).astype("timedelta64[D]")
+    ax = plots.latent_map(posterior, days)
+    ax.figure.canvas.draw()
+    assert_allclose(np.diff(ax.collections[0].get_array()), 2.0)
+    shown = {t.get_text() for t in ax.figure.axes[1].get_yticklabels()}
+    assert "Mar" in shown
+    assert ax.get_legend() is None
+
+
+def test_latent_map_of_many_names_shows_the_most_frequent(detector):
+    posterior = detector.posterior(NEW)
+    names = [f"n{i:02}" for i in range(12)] * 3 + [f"x{i:02}" for i in range(24)]
+    ax = plots.latent_map(posterior, names)
+    shown = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert shown == [f"n{i:02}" for i in range(11)] + ["25 others"]
+    assert [len(c.get_offsets()) for c in ax.collections] == [3] * 11 + [27]
+    everything = np.concatenate([c.get_offsets() for c in ax.collections])
+    assert len(np.unique(everything, axis=0)) == len(np.unique(posterior.loc, axis=0))
+
+
 def test_principal_axes_have_the_largest_variance():
     loc = np.random.default_rng(0).normal(size=(500, 3)) * [0.1, 5.0, 2.0]
     points = plots.latent_map(Posterior(loc, np.ones_like(loc))).collections[0].get_offsets()

@@ -193,6 +193,11 @@ class Tail:
         return np.where(values < self.threshold, beyond, np.nan)
 
 
+def supports_tail(n: int, share: float = TAIL_SHARE) -> bool:
+    """Whether n held-out scores are enough for `fit_tail`."""
+    return int(share * n) >= TAIL_ROWS
+
+
 def fit_tail(held_out: ArrayLike, share: float = TAIL_SHARE) -> Tail:
     """Generalized Pareto tail of held-out scores (peaks over threshold).
 
@@ -220,7 +225,7 @@ def fit_tail(held_out: ArrayLike, share: float = TAIL_SHARE) -> Tail:
     """
     reference = _ranked(held_out)
     count = int(share * len(reference))
-    if count < TAIL_ROWS:
+    if not supports_tail(len(reference), share):
         raise ImprobableError(
             f"A tail model needs {TAIL_ROWS} held-out scores in the lowest {share:.0%}, there are "
             f"{count}. Fit on more rows, or leave tail=False."

@@ -97,9 +97,13 @@ class Explanation:
         usual = (self.expected[row, column],) if np.isnan(low) else (low, high)
         dtype = self.time_types[column] if self.time_types else ""
         found, *ends = (_shown(v, dtype) for v in (value, *usual))
-        moment = bool(dtype) and not dtype.startswith("Duration")
-        near = f", near {self.expected[row, column]}" if moment else ""
-        return f"{name} = {found} (expected {' to '.join(ends)}{near})"
+        if not dtype or dtype.startswith("Duration"):
+            return f"{name} = {found} (expected {' to '.join(ends)})"
+        near = f"near {self.expected[row, column]}"
+        if ends[0] <= found <= ends[-1]:
+            part = "weekday or season" if dtype == "Date" else "hour, weekday or season"
+            return f"{name} = {found} (an unusual {part}, expected {near})"
+        return f"{name} = {found} (expected {' to '.join(ends)}, {near})"
 
     def _names_seen(self, row: int, column: int) -> str:
         seen, total = int(self.seen[row, column]), self.n_seen[column]

@@ -1,5 +1,6 @@
 """A fitted model: everything scoring needs, in one frozen record, and scoring in blocks."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,8 +20,8 @@ from improbable.data.windows import WindowCodec
 from improbable.expectations import Conditional, stretches
 from improbable.explanations import Reference
 from improbable.generation import filled_where_missing
-from improbable.latent.gaussians import Posterior
 from improbable.isolation import isolated
+from improbable.latent.gaussians import Posterior
 from improbable.lengths import Leveling
 from improbable.priors import PartialPrior, Prior
 from improbable.training import History
@@ -115,6 +116,14 @@ class Model:
     def lead(self) -> int:
         """The member with the best held-out ELBO."""
         return int(np.argmax(self.history.best_elbo))
+
+    @cached_property
+    def space(self) -> str:
+        """Name of the latent space of the lead member: that of its encoder's weights."""
+        found = hashlib.sha256(str(self.lead).encode())
+        for weights in self.vae.encoder.state_dict().values():
+            found.update(weights.cpu().float().contiguous().numpy().tobytes())
+        return found.hexdigest()[:16]
 
     def blocks(self, rows: Rows, factor: int = 1) -> Iterator[tuple[slice, Batch]]:
         """Batches small enough for the processor's cache, with their place among the rows."""
@@ -227,7 +236,7 @@ class Model:
             pooled=False,
         ).reshape(len(rows), 2 * self.vae.latent_dim)
         loc, scale = np.hsplit(both, 2)
-        return Posterior(loc, scale, library, row_labels)
+        return Posterior(loc, scale, library, row_labels, self.space)
 
 
 def as_batch(rows: Rows, dtype: torch.dtype = torch.float64) -> Batch:

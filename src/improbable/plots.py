@@ -6,6 +6,7 @@ display. matplotlib is wanted only here: ``pip install 'improbable[plots]'``.
 """
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INCHES = 1.1
+MOST_NAMES = 12
 
 
 def latent_map(
@@ -36,7 +38,8 @@ def latent_map(
     posterior : Posterior
         Of the rows to show.
     color : array-like of shape (n_samples,), optional
-        A number a row (a score, a column), or a name a row.
+        A number or a date a row (a score, a column), or a name a row; names
+        beyond the eleven most frequent share a color.
     dims : pair of int, optional
         Latent dimensions to show; the two principal axes of the means if None.
     ax : Axes, optional
@@ -46,18 +49,40 @@ def latent_map(
     values = None if color is None else np.asarray(color)
     if values is None:
         panel.scatter(points[:, 0], points[:, 1], s=6, linewidths=0)
-    elif values.dtype.kind in "fiu":
-        drawn = panel.scatter(
-            points[:, 0], points[:, 1], c=values, s=6, linewidths=0, cmap="viridis"
-        )
-        panel.figure.colorbar(drawn, ax=panel)
+    elif values.dtype.kind in "fiuM":
+        _colored_by_size(panel, points, values)
     else:
-        for name in np.unique(values.astype(str)):
-            some = points[values.astype(str) == name]
-            panel.scatter(some[:, 0], some[:, 1], s=6, linewidths=0, label=name)
-        panel.legend(markerscale=3, frameon=False)
+        _colored_by_name(panel, points, values.astype(str))
     panel.set(xlabel=labels[0], ylabel=labels[1])
     return panel
+
+
+def _colored_by_size(panel: "Axes", points: Floats, values: NDArray[Any]) -> None:
+    """Points with a scale of colors beside them, in dates where the values are."""
+    calendar: Any = import_module("matplotlib.dates")
+    is_date = values.dtype.kind == "M"
+    sizes = calendar.date2num(values) if is_date else values
+    x, y = points.T
+    drawn = panel.scatter(x, y, c=sizes, s=6, linewidths=0, cmap="viridis")
+    bar = panel.figure.colorbar(drawn, ax=panel)
+    if is_date:
+        bar.locator = calendar.AutoDateLocator()
+        bar.formatter = calendar.ConciseDateFormatter(bar.locator)
+        bar.update_ticks()
+
+
+def _colored_by_name(panel: "Axes", points: Floats, names: NDArray[Any]) -> None:
+    """Points in a color for each name, the rarest names of many together."""
+    found, counts = np.unique(names, return_counts=True)
+    if len(found) > MOST_NAMES:
+        rare = np.sort(found[np.argsort(-counts, kind="stable")[MOST_NAMES - 1 :]])
+        others = f"{len(rare):,} others"
+        names = np.where(np.isin(names, rare), others, names)
+        found = np.append(found[~np.isin(found, rare)], others)
+    for name in found:
+        x, y = points[names == name].T
+        panel.scatter(x, y, s=6, linewidths=0, label=name)
+    panel.legend(markerscale=3, frameon=False)
 
 
 def strip(images: Any, titles: Sequence[str] | None = None) -> "Figure":

@@ -77,16 +77,24 @@ def check_level(name: str, level: float) -> None:
         raise ImprobableError(f"{name} must be a number between 0 and 1, got {level!r}.")
 
 
-def warn_unsupported(alpha: float, n: int, *, tail: bool) -> None:
-    """Say so when no row can reach a p-value of `alpha`."""
+def warn_unsupported(alpha: float, n: int, *, tail: bool | None) -> None:
+    """Say so when no row can reach a p-value of `alpha`; `tail` is None where none is offered."""
     if tail or alpha >= calibration.smallest_p(n):
         return
     warnings.warn(
         f"{n} held-out rows support p-values down to {calibration.smallest_p(n):.2g}, so nothing "
-        f"can be flagged at alpha={alpha}. Fit on more rows, raise alpha, or pass tail=True.",
+        f"can be flagged at alpha={alpha}. "
+        + _remedies("Fit on more rows", "raise alpha", n=0 if tail is None else n),
         CalibrationWarning,
         stacklevel=4,
     )
+
+
+def _remedies(*remedies: str, n: int) -> str:
+    """What helps, a tail model among it if there are rows enough for one."""
+    offered = calibration.supports_tail(n)
+    *first, last = [*remedies, "pass tail=True"] if offered else remedies
+    return f"{', '.join(first)}, or {last}." if first else f"{last}."
 
 
 def warn_undiscovered(levels: Floats, counts: NDArray[np.int64], fdr: float, n: int) -> None:
@@ -98,7 +106,7 @@ def warn_undiscovered(levels: Floats, counts: NDArray[np.int64], fdr: float, n: 
         return
     warnings.warn(
         f"Nothing is flagged at this fdr, though {odd} of {total} rows are beyond all {n} "
-        "held-out rows, which cannot tell how far. Fit on more rows, or pass tail=True.",
+        "held-out rows, which cannot tell how far. " + _remedies("Fit on more rows", n=n),
         CalibrationWarning,
         stacklevel=4,
     )

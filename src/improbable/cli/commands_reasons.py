@@ -101,7 +101,7 @@ def evaluate(
     stand beside the model, and it says when one of them wins.
     """
     from improbable.cli.baselines import fit_baselines, read_matrix
-    from improbable.cli.evaluation import evaluation, evaluation_lines, read_judged
+    from improbable.cli.evaluation import check_label, evaluation, evaluation_lines, read_judged
     from improbable.cli.inputs import InputFile, open_feed
     from improbable.cli.labels import Labels
     from improbable.persistence import load
@@ -109,7 +109,8 @@ def evaluate(
 
     check_level("alpha", alpha)
     fitted = load(model).model_
-    warn_unsupported(alpha, len(fitted.held_out), tail=False)
+    check_label(fitted.codec, label)
+    warn_unsupported(alpha, len(fitted.held_out), tail=None)
     source = InputFile(input, format, array, labels, batch_rows)
     feed = open_feed(source, fitted.codec, without=label)
     baselines = {}

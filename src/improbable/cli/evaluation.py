@@ -11,6 +11,7 @@ from improbable.cli.baselines import Baseline, matrix
 from improbable.cli.console import aligned, counted
 from improbable.cli.inputs import Feed
 from improbable.cli.labels import KNOWN, Labels, check_column
+from improbable.data.codec import Codec
 from improbable.data.parts import Bools, Floats
 from improbable.errors import DataError
 from improbable.model import Model
@@ -41,6 +42,21 @@ class Judged:
     normal: Bools
     unlabeled: int
     baselines: dict[str, Floats] = field(default_factory=dict)
+
+
+def check_label(codec: Codec, label: str) -> None:
+    """Refuse a column that scores depend on.
+
+    Raises
+    ------
+    DataError
+        If it is one.
+    """
+    if label in codec.names:
+        raise DataError(
+            f"The model has learned from {label}, so it is no label. Name another column with "
+            f"--label, or fit again with --label {label}."
+        )
 
 
 def read_judged(

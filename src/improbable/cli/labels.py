@@ -93,7 +93,9 @@ class Labels:
         """Refuse labels none of which is the normal one."""
         if self._found:
             return
-        shown = ", ".join(list(self._seen)[:_SHOWN]) or "none at all"
+        if not self._seen:
+            raise DataError("No row has a label. Fill in the column, or name another one.")
+        shown = ", ".join(list(self._seen)[:_SHOWN])
         wanted = "looks normal" if self._normal is None else f"is {self._normal}"
         raise DataError(f"No label {wanted}; there are: {shown}. Pass one of them as --normal.")
 

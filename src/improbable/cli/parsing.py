@@ -60,7 +60,10 @@ def counts(text: str | None) -> int | range | None:
         raise DataError(f"--clusters {text} is no number and no range. Write 5, or 2..8.")
     if found is None:
         return None
-    return int(found[1]) if found[2] is None else range(int(found[1]), int(found[2]) + 1)
+    ends = [int(end) for end in found.groups() if end is not None]
+    if ends[0] > ends[-1]:
+        raise DataError(f"--clusters {text} goes down. Write the smaller number first.")
+    return ends[0] if len(ends) == 1 else range(ends[0], ends[1] + 1)
 
 
 def pair(text: str, names: Collection[str], option: str) -> tuple[str, str]:

@@ -168,20 +168,27 @@ def _names(feed: Feed, rows: pa.Table, places: Sequence[int]) -> list[Any]:
 
 
 def encode(model: Model, feed: Feed, see: Seen = id, moved: Moved = int) -> Posterior:
-    """Posterior of all rows of a feed, each batch shown to `see`."""
-    nothing = np.empty((0, model.vae.latent_dim))
-    parts = [Posterior(nothing, nothing)]
+    """Posterior of all rows of a feed, each batch shown to `see`.
+
+    Raises
+    ------
+    DataError
+        If there are none.
+    """
+    parts: list[Posterior] = []
     for batch, source in feed:
         see(batch)
         parts.append(_posterior(model, source, batch.num_rows))
         moved(batch.num_rows)
+    if not parts:
+        raise DataError("INPUT has no rows. Pass a file with some.")
     loc, scale = (np.concatenate([getattr(p, side) for p in parts]) for side in ("loc", "scale"))
-    return Posterior(loc, scale)
+    return Posterior(loc, scale, space=model.space)
 
 
 def _posterior(model: Model, source: Any, n: int) -> Posterior:
     found = model.posterior(model.codec.transform(source))
-    return Posterior(found.loc[:n], found.scale[:n])
+    return Posterior(found.loc[:n], found.scale[:n], space=found.space)
 
 
 def identifiers(model: Model, rows: pa.Table | None) -> pa.Table | None:

@@ -96,11 +96,13 @@ def colors(rows: Judged, name: str | None) -> NDArray[Any] | None:
 
 
 def _cells(column: pa.ChunkedArray) -> NDArray[Any]:
-    """Numbers if all cells are, else text."""
-    try:
-        return np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return np.array([str(cell) for cell in column.to_pylist()])
+    """Numbers or dates if all cells are, else text."""
+    for wanted in (pa.float64(), pa.timestamp("us")):
+        try:
+            return np.asarray(column.cast(wanted).to_numpy())
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            continue
+    return np.array([str(cell) for cell in column.to_pylist()])
 
 
 def of_images(detector: VAEDetector) -> VAEDetector:

@@ -113,13 +113,15 @@ def check_space(index: LatentIndex, model: Model) -> None:
     Raises
     ------
     DataError
-        If the latent dimensions differ.
+        If it is not the one that the index was built with, as far as that is known.
     """
     if model.vae.latent_dim != index.latent_dim:
         raise DataError(
             f"The model has {counted(model.vae.latent_dim, 'latent dimension')}, the index "
             f"{index.latent_dim}. Pass the model that it was built with."
         )
+    if index.space not in ("", model.space):
+        raise DataError("The index was built with another model. Pass that one, or build it anew.")
 
 
 def typed_ids(index: LatentIndex, texts: Sequence[str]) -> list[Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import typer
 
 from improbable.cli.console import INTERRUPTED, complaint, counted, encode, say
+from improbable.cli.destinations import check_destination
 from improbable.errors import ImprobableError
 from improbable.streams.events import Event
 from improbable.streams.readings import Reading, Rule
@@ -80,6 +81,8 @@ def open_stream(detector: Any, rule: Rule, state: str | None, asked: Collection[
     asked : collection of str
         Settings of `rule` that the user gave; a state must have begun with them.
     """
+    if state is not None:
+        check_destination(state)
     if state is None or not os.path.exists(state):
         return Stream(detector._fitted(), rule)
     stream = load_stream(state, detector)

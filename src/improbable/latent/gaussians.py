@@ -24,12 +24,15 @@ class Posterior:
         What `to_frame` gives unless told otherwise.
     row_labels : pandas.Index, optional
         Index of the rows, which a pandas data frame of them has.
+    space : str
+        Name of the latent space, one for each encoder; empty where it is not known.
     """
 
     loc: Floats
     scale: Floats
     library: str = "pyarrow"
     row_labels: Any = None
+    space: str = ""
 
     def __len__(self) -> int:
         return len(self.loc)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -40,6 +41,11 @@ class LatentIndex:
     columns : data frame, optional
         What else is known of the items, a row for each, to filter by.
 
+    Attributes
+    ----------
+    space : str
+        Name of the latent space of the items; empty where it is not known.
+
     Raises
     ------
     DataError
@@ -48,13 +54,14 @@ class LatentIndex:
 
     def __init__(self, posterior: Posterior, ids: Any = None, columns: Any = None) -> None:
         checked_items = _items(posterior)
-        self._assemble(pack(checked_items), labels_of(ids, columns, len(checked_items)))
+        labels = labels_of(ids, columns, len(checked_items))
+        self._assemble(pack(checked_items), labels, posterior.space)
 
-    def _assemble(self, items: Items, labels: pa.Table) -> "LatentIndex":
+    def _assemble(self, items: Items, labels: pa.Table, space: str) -> "LatentIndex":
         clash = {*labels.column_names[1:]} & {*_names(items.latent_dim)}
         if clash:
             raise DataError(f"A column is named {clash.pop()!r}, as one of the index. Rename it.")
-        self._items, self._labels = items, labels.combine_chunks()
+        self._items, self._labels, self.space = items, labels.combine_chunks(), space
         self._cells: approximate.Cells | None = None
         self._known: dict[tuple[int, float], approximate.Cells] = {}
         return self
@@ -85,7 +92,7 @@ class LatentIndex:
     @property
     def posterior(self) -> Posterior:
         """The items."""
-        return self._items.take(slice(None))
+        return replace(self._items.take(slice(None)), space=self.space)
 
     @property
     def nbytes(self) -> int:
@@ -133,7 +140,8 @@ class LatentIndex:
         Raises
         ------
         DataError
-            If queries have another width or a number is not finite.
+            If queries have another width or come from another model than the items, or a
+            number is not finite.
         SchemaError
             If the items lack a column of `where`.
         ImprobableError
@@ -143,6 +151,7 @@ class LatentIndex:
             raise ImprobableError(f"There is no metric {metric!r}. {_nearest_name(metric)}")
         if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
             raise ImprobableError(f"k must be a whole number, 1 or more, got {k!r}.")
+        self._check_space(queries)
         query = _query(queries, metric, self.latent_dim)
         rows = matching(self._labels, where)
         task = Task(self._items, query, MEASURES[metric], int(k), rows)
@@ -179,10 +188,11 @@ class LatentIndex:
         Raises
         ------
         DataError
-            If an id is there already, or the items have another number of latent dimensions.
+            If an id is there already, or the items are of another latent space.
         SchemaError
             If the columns differ from those of the index.
         """
+        self._check_space(posterior)
         more = _items(posterior)
         if more.loc.shape[1] != self.latent_dim:
             raise DataError(
@@ -191,7 +201,7 @@ class LatentIndex:
             )
         labels = extended(self._labels, ids, columns, len(more))
         parts = [self._items, pack(more, self._items.center)]
-        return _index(join(parts, len(labels)), labels)
+        return _index(join(parts, len(labels)), labels, self.space or posterior.space)
 
     def remove(self, ids: Any) -> "LatentIndex":
         """Index without some items, named by their ids.
@@ -202,7 +212,16 @@ class LatentIndex:
             If there is no such item, or none would remain.
         """
         rest = remaining(self._labels, ids)
-        return _index(kept(self._items, rest), self._labels.take(rest))
+        return _index(kept(self._items, rest), self._labels.take(rest), self.space)
+
+    def _check_space(self, others: Any) -> None:
+        """Refuse what is known to lie in another latent space."""
+        space = getattr(others, "space", "")
+        if space and self.space and space != self.space:
+            raise DataError(
+                "These rows were encoded by another model than those of the index. "
+                "Use the model it was built with, or build it anew."
+            )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to a Parquet file, which appears under its name when it is complete.
@@ -214,7 +233,8 @@ class LatentIndex:
         DataError
             If the file cannot be written.
         """
-        about = json.dumps({"format": FORMAT, "center": self._items.center.tolist()})
+        center = self._items.center.tolist()
+        about = json.dumps({"format": FORMAT, "center": center, "space": self.space})
         first = self._table(slice(0, 0)).schema.with_metadata({MAGIC: about})
         with open_writer(path, first, format="parquet") as writer:
             for start in range(0, len(self), BLOCK):
@@ -257,25 +277,26 @@ class LatentIndex:
             ) from error
 
 
-def _index(items: Items, labels: pa.Table) -> LatentIndex:
-    return LatentIndex.__new__(LatentIndex)._assemble(items, labels)
+def _index(items: Items, labels: pa.Table, space: str) -> LatentIndex:
+    return LatentIndex.__new__(LatentIndex)._assemble(items, labels, space)
 
 
 def _read(path: str | os.PathLike[str]) -> LatentIndex:
     with pq.ParquetFile(path, memory_map=True) as file:
-        center = _center(path, file.schema_arrow.metadata or {})
+        about = json.loads((file.schema_arrow.metadata or {}).get(MAGIC, b"{}"))
+        center, space = _center(path, about), str(about.get("space", ""))
         names = _names(len(center))
         batches = file.iter_batches(BLOCK, columns=names)
         packed = (pack(_items(_posterior(batch, names)), center) for batch in batches)
         items = join(packed, file.metadata.num_rows)
         table = file.read([name for name in file.schema_arrow.names if name not in names])
         table.validate(full=True)
-        return _index(items, labels_of(table[ID], table.drop_columns([ID]), len(items)))
+        labels = labels_of(table[ID], table.drop_columns([ID]), len(items))
+        return _index(items, labels, space)
 
 
-def _center(path: Any, metadata: dict[bytes, bytes]) -> Floats:
+def _center(path: Any, about: dict[str, Any]) -> Floats:
     """Center that the file names, after a look at what it says of itself."""
-    about = json.loads(metadata.get(MAGIC, b"{}"))
     if "format" not in about:
         raise FormatError(f"{path} is no index. Pass a file that LatentIndex.save wrote.")
     if about["format"] != FORMAT:
@@ -317,7 +338,7 @@ def _items(posterior: Posterior) -> Posterior:
         raise DataError(
             "Some loc is not finite, or some scale not finite and above 0. Leave such items out."
         )
-    return Posterior(loc, scale, posterior.library)
+    return replace(posterior, loc=loc, scale=scale)
 
 
 def _query(queries: Any, metric: str, latent_dim: int) -> Posterior:
