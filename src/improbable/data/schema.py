@@ -151,6 +151,12 @@ def named_kinds(kinds: Any, frame: Frame) -> dict[str, ColumnKind]:
     return chosen
 
 
+def known_kinds(kinds: Any, frame: Frame) -> dict[str, ColumnKind]:
+    """Kinds that override inference: those the user names, and that of an index of pandas."""
+    set_aside = {name: Identifier() for name in frame.index_columns if name in frame.columns}
+    return {**set_aside, **named_kinds(kinds, frame)}
+
+
 def named_likelihoods(likelihood: Any, frame: Frame) -> dict[str, str]:
     """Likelihoods that override "normal", by the names of a table."""
     if isinstance(likelihood, Mapping):
@@ -270,12 +276,16 @@ def _with_likelihood(kind: ColumnKind, likelihood: str | None, *, by_name: bool)
 
 
 def check_names(columns: tuple[Column, ...], frame: Frame, n_rows: int) -> None:
-    """Refuse a table that lacks columns; say which others changed their type."""
+    """Refuse a table that lacks columns that are modeled; say which others changed their type."""
     known = [c.name for c in columns]
-    missing = [n for n in known if n not in frame.columns]
+    missing = [
+        column.name
+        for column in columns
+        if column.name not in frame.columns and not isinstance(column.kind, Identifier)
+    ]
     if not missing:
         return
-    extra = [n for n in frame.columns if n not in known]
+    extra = [n for n in (*frame.columns, *frame.unread) if n not in known]
     retyped: list[str] = []
     for column in columns:
         if column.name in frame.columns:

@@ -307,7 +307,7 @@ def read_points(
     ----------
     data : data frame, array or list
     heads : iterable of (str, str, str)
-        Name, storage and type of the columns that an empty list stands for.
+        Name, storage and type of the columns seen at fit, which alone are read.
     library : str
         That it came from.
     """
@@ -325,7 +325,7 @@ def read_points(
         return Frame(columns, 0, library)
     if flat and not isinstance(data[0], dict):
         return read_frame([[value] for value in data])
-    return read_frame(data)
+    return read_frame(data, None if library == "numpy" else [name for name, _, _ in heads])
 
 
 def timed(frame: Frame, time: str | None) -> Frame:

@@ -1,0 +1,42 @@
+"""Data frames before they are read: unused columns left out, columns of pandas' indexes known."""
+
+import json
+from collections.abc import Collection
+from contextlib import suppress
+from typing import Any
+
+import pyarrow as pa
+
+
+def narrowed(data: Any, wanted: Collection[str] | None) -> tuple[Any, tuple[str, ...]]:
+    """A table with some of its columns alone, and the names of the others.
+
+    Parameters
+    ----------
+    data : data frame
+        Returned as it is if it is of no library that lets names repeat.
+    wanted : collection of str, optional
+        All if None.
+    """
+    if wanted is None:
+        return data, ()
+    if isinstance(data, pa.Table):
+        names, taken = data.column_names, data.select
+    elif hasattr(data, "iloc") and getattr(data, "ndim", 0) == 2:
+        names, taken = [str(name) for name in data.columns], lambda kept: data.iloc[:, kept]
+    else:
+        return data, ()
+    kept = [place for place, name in enumerate(names) if name in wanted]
+    others = tuple(name for name in names if name not in wanted)
+    return (taken(kept) if others else data), others
+
+
+def index_columns(data: Any) -> tuple[str, ...]:
+    """Columns of an Arrow table that were the index of the pandas data frame it comes from."""
+    if not isinstance(data, pa.Table):
+        return ()
+    described: Any = None
+    with suppress(ValueError):
+        described = json.loads((data.schema.metadata or {}).get(b"pandas", b"{}"))
+    found = described.get("index_columns", ()) if isinstance(described, dict) else ()
+    return tuple(name for name in found if isinstance(name, str) and name in data.column_names)
