@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
-from improbable.data.native import index_columns, narrowed
+from improbable.data.native import index_columns, narrowed, without_views
 from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn, Values, arrow_column
 from improbable.data.texts import number_word
@@ -104,6 +104,7 @@ def read_frame(data: Any, wanted: Collection[str] | None = None) -> Frame:
     if isinstance(data, pa.RecordBatch):
         data = pa.Table.from_batches([data])
     data, unread = narrowed(data, wanted)
+    data = without_views(data) if isinstance(data, pa.Table) else data
     try:
         frame = nw.from_native(data)
     except nw.exceptions.DuplicateError as error:

@@ -1,4 +1,4 @@
-"""Data frames before they are read: unused columns left out, columns of pandas' indexes known."""
+"""Data frames before they are read: unused columns left out, index columns of pandas known, no views."""
 
 import json
 from collections.abc import Collection
@@ -40,3 +40,27 @@ def index_columns(data: Any) -> tuple[str, ...]:
         described = json.loads((data.schema.metadata or {}).get(b"pandas", b"{}"))
     found = described.get("index_columns", ()) if isinstance(described, dict) else ()
     return tuple(name for name in found if isinstance(name, str) and name in data.column_names)
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """A type without the views of text and bytes, which few functions of pyarrow take."""
+    if pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_binary_view(kind):
+        return pa.binary()
+    if pa.types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, plain_type(kind.value_type), kind.ordered)
+    if pa.types.is_list(kind):
+        return pa.list_(plain_type(kind.value_type))
+    if pa.types.is_large_list(kind):
+        return pa.large_list(plain_type(kind.value_type))
+    return kind
+
+
+def without_views(data: Any) -> Any:
+    """A schema, batch or table in types as `plain_type` gives them."""
+    schema = data if isinstance(data, pa.Schema) else data.schema
+    plain = pa.schema([f.with_type(plain_type(f.type)) for f in schema], schema.metadata)
+    if data is schema:
+        return plain
+    return data if plain.types == schema.types else data.cast(plain)

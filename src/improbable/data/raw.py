@@ -74,6 +74,14 @@ def as_number(column: RawColumn) -> Floats:
     return column.values if column.storage == "number" else parse_numbers(column.values)[0]
 
 
+def as_times(column: RawColumn) -> Floats:
+    """Seconds since 1970 of stamps or texts, or numbers as they are; NaN where unreadable."""
+    if column.storage != "text":
+        return np.asarray(column.values, dtype=np.float64)
+    parse = parse_numbers if "Int" in column.dtype else parse_times
+    return parse(column.values)[0]
+
+
 def arrow_column(column: RawColumn) -> pa.Array:
     """Cells in the type they came in."""
     if column.dtype == "Boolean":

@@ -17,9 +17,11 @@ from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_to_json
 from improbable.data.moments import Datetime
 from improbable.data.parts import Bools, Cells
 from improbable.data.raw import RawColumn, Values, as_storage, shown_time, zone_of
+from improbable.data.texts import number_text
 from improbable.errors import DataError, DataWarning, SchemaError
 
 NUMBER_LIKELIHOODS = ("normal", "normal_per_column", "normal_fixed", "student_t")
+FEWEST_TOLD = 2  # cells; one alone is odd itself
 COUNT_LIKELIHOODS = (*NUMBER_LIKELIHOODS, "poisson", "negative_binomial")
 
 
@@ -43,6 +45,16 @@ class Column:
         limits = np.iinfo(self.dtype.lower())
         fits = (values == np.round(values)) & (values >= limits.min) & (values <= limits.max)
         return self.dtype if fits.all() else "Float64"
+
+    def filled(self, raw: RawColumn, decoded: Values) -> RawColumn:
+        """Cells as they came, but missing and unreadable ones as decoded."""
+        kept = self.read(raw)[0]
+        blank = np.array([v is None or v != v for v in kept], dtype=bool)
+        if raw.storage == "text" and self.storage == "number" and "Int" in raw.dtype:
+            exact = np.where(blank, number_text(np.round(decoded)), raw.values)
+            return RawColumn(exact, "text", self.dtype)
+        cells = np.where(blank, decoded, kept)
+        return RawColumn(cells, self.storage, self.suiting(kept[~blank]))
 
     def displayed(self, raw: RawColumn, index: NDArray[np.intp]) -> Values:
         """Values at some rows as a reader wants to see them; None where missing."""
@@ -73,7 +85,7 @@ class Column:
         present = ~cells.missing
         if raw.storage in _storages(self.dtype) or isinstance(self.kind, Constant):
             return []
-        if not present.any() or not cells.unseen[present].all():
+        if np.count_nonzero(present) < FEWEST_TOLD or not cells.unseen[present].all():
             return []
         return [f"{self.name} ({_short(self.dtype)} at fit, {_short(raw.dtype)} now)"]
 

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from improbable.data.frames import Frame, read_frame
 from improbable.data.holes import windows_around
 from improbable.data.parts import Bools, Floats, Part
-from improbable.data.raw import RawColumn
+from improbable.data.raw import RawColumn, as_times
 from improbable.data.rows import DenseRows
-from improbable.data.texts import parse_times
 from improbable.data.timeline import Index, Timeline, blocks_of, window_ends
 from improbable.errors import DataError
 
@@ -369,8 +368,7 @@ def seconds_of(name: str, raw: RawColumn) -> Floats:
     DataError
         If some are missing or unreadable.
     """
-    times = raw.values if raw.storage != "text" else parse_times(raw.values)[0]
-    times = np.asarray(times, dtype=np.float64)
+    times = as_times(raw)
     if not np.isfinite(times).all():
         raise DataError(
             f"{np.count_nonzero(~np.isfinite(times))} of {len(times)} times in column {name!r} "

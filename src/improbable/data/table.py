@@ -280,10 +280,8 @@ class TableCodec:
         decoded = self.inverse_transform(values, source)
         columns = dict(decoded.columns)
         for column in self.modeled:
-            kept = column.read(source.columns[column.name])[0]
-            blank = np.array([v is None or v != v for v in kept], dtype=bool)
-            cells = np.where(blank, columns[column.name].values, kept)
-            columns[column.name] = RawColumn(cells, column.storage, column.suiting(kept[~blank]))
+            cells = columns[column.name].values
+            columns[column.name] = column.filled(source.columns[column.name], cells)
         return replace(decoded, columns=columns)
 
     def scattered(self, frame: Frame, rng: np.random.Generator, kept: Any = ()) -> Frame:

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from improbable.data.frames import Frame, read_frame
 from improbable.data.parts import Bools, Floats
-from improbable.data.raw import RawColumn
+from improbable.data.raw import RawColumn, as_times
 from improbable.data.rows import DenseRows
 from improbable.data.schema import Column
 from improbable.data.series import WindowRows, timed
 from improbable.data.table import TableCodec
-from improbable.data.texts import number_text, parse_times, time_text
+from improbable.data.texts import number_text, time_text
 from improbable.data.timeline import LONGEST_GAP, Timeline, places_ahead
 from improbable.data.windows import WindowCodec
 from improbable.errors import DataError, ImprobableError, SchemaError
@@ -278,7 +278,7 @@ def _objects(cells: list[Any]) -> NDArray[np.object_]:
 def _times(name: str, raw: RawColumn) -> tuple[Floats, list[Any]]:
     """Times as numbers, and as they are told."""
     stamps: list[Any] = raw.values.tolist()
-    times = np.asarray(parse_times(raw.values)[0] if raw.storage == "text" else raw.values, float)
+    times = as_times(raw)
     if not np.isfinite(times).all():
         raise DataError(
             f"A time in column {name!r} is missing or unreadable. Pass one with each point."
