@@ -12,7 +12,10 @@ import pytest
 from test_cli import SMALL, fails, run
 
 from improbable import load
+from improbable.cli.feed import as_read_at_fit
 from improbable.data.files import read_table
+from improbable.data.frames import read_frame
+from improbable.data.table import TableCodec
 from improbable.portable.scorer import load_scorer
 
 
@@ -108,9 +111,24 @@ def test_views_of_polars(home, tmp_path):
     for command in ("impute", "explain"):
         top = ["--top", "3"] if command == "explain" else []
         run(command, path, "-m", home / "m", "-o", tmp_path / "out.csv", *top)
-    for options in (["--label", "label"], ["--max-rows", "50"], ["--window", "4", "--label", "label"]):
+    for options in (
+        ["--label", "label"],
+        ["--max-rows", "50"],
+        ["--window", "4", "--label", "label"],
+    ):
         run("fit", path, "-o", tmp_path / "other", *options, *SMALL)
-    run("refit", path, "-m", home / "m", "-o", tmp_path / "again", "--label", "label", "--max-steps", "5")
+    run(
+        "refit",
+        path,
+        "-m",
+        home / "m",
+        "-o",
+        tmp_path / "again",
+        "--label",
+        "label",
+        "--max-steps",
+        "5",
+    )
     run("fit", path, "-o", tmp_path / "s", "--sequence", "words", *SMALL)
 
 
@@ -124,3 +142,131 @@ def test_views_in_arrow_tables(home):
     model = load(home / "m")
     for data in (view, coded):
         np.testing.assert_array_equal(model.score_samples(data), model.score_samples(rows))
+
+
+NUMBERS = """1 -1 +1 1. .5 -.5 1e5 1E-5 1e+05 1e400 -1e400 1_000 0x1F 0X1f -0x1 00012 inf -inf +inf Infinity
+INF nan NaN NAN -nan +nan 1,000 1'000 1.000,5 1,5 １２ ١٢ 1e 1e1.5 e5 . - + -- 5% $5 (5) 1d5 1f 0b1 true
+False null NA ? 9007199254740993 123456789012345678901234567890 0.1234567890123456789 1/2 −1""".split()
+STAMPS = """2024-01-01 2024-01-01T10 2024-01-01T10:20 2024-01-01T10:20:30.1 2024-01-01T10:20:30.123456
+2024-01-01T10:20:30.1234567 1969-12-31T23:59:59.123456789 2024-01-01T10:20:30.1234567890
+2024-01-01T10:20:30Z 2024-01-01T10:20:30z 2024-01-01T10:20:30+01 2024-01-01T10:20:30-0130
+2024-01-01T10:20:30+01:00 2024-01-01T10:20:30.123456789+01:00 2024-01-01T24:00:00 2024-01-01T23:59:60
+20240101 2024-01-01Z 2024-1-1 2024-02-30 01/02/2024 2300-01-01T00:00:00.123456789 0001-01-01 9999-12-31
+2024-01-01T10:20:30,5 2024-01-01t10:20:30 1e9 1700000000 NA""".split()
+STAMPS += ["2024-01-01 10:20:30", "2024-01-01 10:20:30.1234567", "2024-01-01 10:20:30 +01:00"]
+
+
+@pytest.mark.parametrize("words, others, data", [
+    (NUMBERS, ["1", "1.5", "abc", "0x2"], np.arange(40) * 0.5),
+    (STAMPS, ["2024-01-01", "2024-01-01T10:20:30Z", "abc", "2024-01-01T00:00:00.123456789"],
+     pd.date_range("2023-01-01", periods=40, freq="h")),
+])  # fmt: skip
+def test_a_cell_of_csv_means_the_same_whatever_is_beside_it(words, others, data):
+    column = TableCodec().fit(pd.DataFrame({"a": data, "b": np.arange(40) % 7})).columns[0]
+
+    def read(cells):
+        frame = read_frame(pa.table({"a": as_read_at_fit(pa.array(cells), column)}))
+        values, unreadable = column.read(frame.columns["a"])
+        return str(values[0]), bool(unreadable[0])
+
+    for word in words:
+        for spelled in (word, f" {word} "):
+            alone = read([spelled])
+            assert alone == read([word])
+            for other in others:
+                assert read([spelled, other]) == alone, (word, other)
+    unreadable = {word for word in words if read([word])[1]}
+    if "0x1F" in words:
+        assert {"1_000", "0x1F", "0X1f", "１２", "1,000", "."} <= unreadable
+        assert not {"+1", "1.", ".5", "1e5", "inf", "true", "NA"} & unreadable
+    else:
+        assert {"2024-01-01T24:00:00", "2024-01-01T10:20:30.1234567890"} <= unreadable
+        assert not {"1969-12-31T23:59:59.123456789", "2024-01-01T10:20:30+01"} & unreadable
+
+
+def test_batches_of_csv_do_not_matter(tmp_path):
+    rng = np.random.default_rng(0)
+    base = pd.Timestamp("2024-01-01")
+    rows = pd.DataFrame({"n": rng.integers(0, 40, 200), "x": rng.normal(size=200)})
+    rows["t"] = base + pd.to_timedelta(rng.integers(0, 10**15, 200), "us")
+    rows.to_csv(tmp_path / "train.csv", index=False)
+    run("fit", tmp_path / "train.csv", "-o", tmp_path / "m", *SMALL)
+    odd = rows[:12].astype(object)
+    odd["n"] = [
+        "1",
+        "0x1F",
+        "2.5",
+        "1_0",
+        "+5",
+        "9223372036854775807",
+        "abc",
+        "6",
+        "7",
+        "8",
+        "9",
+        "",
+    ]
+    odd["t"] = [f"2024-01-01T00:00:00.{1:09d}"] * 5 + ["abc"] + ["2024-01-01T00:00:00Z"] * 6
+    odd.to_csv(tmp_path / "odd.csv", index=False)
+    expected = scores(tmp_path / "m", tmp_path / "odd.csv")
+    for size in (1, 2, 5):
+        found = scores(tmp_path / "m", tmp_path / "odd.csv", "--batch-rows", size)
+        pd.testing.assert_frame_equal(found, expected)
+    assert expected["n"].tolist()[1] == "0x1F"
+
+
+def test_hexadecimal_is_no_number_at_fit_either(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b,c\n1,0x1F,x\n2,3,0x1F\n")
+    found = read_table(tmp_path / "a.csv")
+    assert found["b"].to_pylist() == ["0x1F", "3"]
+    assert found["a"].to_pylist() == [1, 2]
+
+
+def test_a_huge_number_among_small_ones(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"n": rng.integers(0, 5000, 200), "x": rng.normal(size=200)})
+    rows.loc[3, "n"] = 2**63 - 1
+    rows.to_csv(tmp_path / "a.csv", index=False)
+    rows.to_parquet(tmp_path / "a.parquet")
+    for name in ("a.csv", "a.parquet"):
+        run("fit", tmp_path / name, "-o", tmp_path / "m", *SMALL)
+        assert load(tmp_path / "m").model_.codec.names == ("n", "x")
+        a, b = (scores(tmp_path / "m", tmp_path / f"a.{end}") for end in ("csv", "parquet"))
+        np.testing.assert_array_equal(a["score"], b["score"])
+
+
+def test_nanoseconds_through_text(tmp_path):
+    rng = np.random.default_rng(0)
+    times = pd.to_datetime(1_700_000_000_000_000_000 + rng.integers(0, 10**17, 100))
+    rows = pd.DataFrame({"t": times, "x": rng.normal(size=100)})
+    rows.to_parquet(tmp_path / "a.parquet")
+    run("fit", tmp_path / "a.parquet", "-o", tmp_path / "m", *SMALL)
+    run("score", tmp_path / "a.parquet", "-m", tmp_path / "m", "-o", tmp_path / "a.jsonl")
+    expected = scores(tmp_path / "m", tmp_path / "a.parquet")["score"]
+    found = scores(tmp_path / "m", tmp_path / "a.jsonl", "--prefix", "again_")["again_score"]
+    np.testing.assert_array_equal(found, expected)
+    run("fit", tmp_path / "a.jsonl", "-o", tmp_path / "n", *SMALL, "--drop", "q_value,p_value")
+    assert load(tmp_path / "n").model_.codec.columns[0].storage == "time"
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("end", ["csv", "jsonl"])
+def test_durations_are_written_as_seconds(tmp_path, unit, end):
+    rng = np.random.default_rng(0)
+    per = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    ticks = rng.integers(10 * per, 90 * per, 100)
+    wait = pa.array(ticks, pa.duration(unit), mask=np.arange(100) == 3)
+    rows = pa.table({"wait": wait, "x": rng.normal(size=100)})
+    pq.write_table(rows, tmp_path / "a.parquet")
+    run("fit", tmp_path / "a.parquet", "-o", tmp_path / "m", *SMALL)
+    expected = scores(tmp_path / "m", tmp_path / "a.parquet")["score"]
+    run("score", tmp_path / "a.parquet", "-m", tmp_path / "m", "-o", tmp_path / f"a.{end}")
+    written = read_table(tmp_path / f"a.{end}")["wait"].to_pylist()
+    assert written[0] == ticks[0] / per
+    assert written[3] is None
+    found = scores(tmp_path / "m", tmp_path / f"a.{end}", "--prefix", "again_")["again_score"]
+    np.testing.assert_array_equal(found, expected)
+    for command in (["sample", "-n", "5"], ["impute", tmp_path / "a.parquet"]):
+        run(*command, "-m", tmp_path / "m", "-o", tmp_path / f"b.{end}")
+        seconds = read_table(tmp_path / f"b.{end}")["wait"].to_numpy().astype(float)
+        assert (seconds < 1000.0).all()

@@ -15,7 +15,7 @@ from pandas.testing import assert_frame_equal
 from polars.testing import assert_frame_equal as assert_polars_equal
 
 from improbable.data.frames import read_frame, write_frame
-from improbable.data.raw import RawColumn, as_storage, shown_time, zone_of
+from improbable.data.raw import RawColumn, as_storage, as_times, shown_time, zone_of
 from improbable.data.texts import number_text, parse_number, parse_time, plain_words, time_text
 from improbable.errors import DataError
 
@@ -467,3 +467,17 @@ def test_parse_time(word, expected):
 def test_no_text_is_a_missing_time():
     assert np.isnan(parse_time(None))
     assert np.isnan(parse_time("  "))
+
+
+@pytest.mark.parametrize("digits", ["1", "123", "123456", "1234567", "12345678", "123456789"])
+@pytest.mark.parametrize("zone", ["", "Z", "+01:00"])
+def test_fractions_of_a_second_are_read_to_the_sixth_digit(digits, zone):
+    word = f"2024-02-29T23:59:58.{digits}{zone}"
+    assert parse_time(word) == parse_time(f"2024-02-29T23:59:58.{digits[:6]}{zone}") is not None
+    assert parse_time(f"2024-02-29T23:59:58.{digits:0<10}") is None
+
+
+def test_times_in_long_integers_are_numbers():
+    ticks = 1_700_000_000_000_000_000 + np.arange(5) * 1_000
+    column = read_frame(pd.DataFrame({"t": ticks})).columns["t"]
+    assert as_times(column).tolist() == ticks.astype(float).tolist()

@@ -69,7 +69,9 @@ def _fits(text: Any, kind: pa.DataType) -> bool:
         return False
     if kind == pa.bool_():
         return True
-    lost = f"{LEADING_ZERO}|{HEXADECIMAL}" if pa.types.is_integer(kind) else f"{LEADING_ZERO}|{LONG}"
+    lost = (
+        f"{LEADING_ZERO}|{HEXADECIMAL}" if pa.types.is_integer(kind) else f"{LEADING_ZERO}|{LONG}"
+    )
     return not pc.any(pc.match_substring_regex(text, lost)).as_py()
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
+from improbable.data.lines import TICKS
 from improbable.data.native import index_columns, narrowed, without_views
 from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn, Values, arrow_column
@@ -165,7 +166,7 @@ def _read_series(series: nw.Series[Any]) -> RawColumn:
         name = f"Datetime(time_unit={kind.unit!r}, time_zone={kind.tz!r})"
         return RawColumn(_seconds(series, pa.timestamp("us", kind.tz)), "time", name)
     if dtype == nw.Duration:
-        return RawColumn(_seconds(series, pa.duration("us")), "number", str(dtype))
+        return RawColumn(_durations(series), "number", str(dtype))
     cells = series.to_list()
     nested = next((cell for cell in cells if isinstance(cell, NESTED)), None)
     if nested is not None or dtype.is_nested():
@@ -196,6 +197,14 @@ def _seconds(series: nw.Series[Any], ticks: pa.DataType) -> Floats:
     cells = pa.array([], ticks) if len(series) == 0 else series.to_arrow()
     micro = cells.cast(ticks, safe=False).cast(pa.int64())
     seconds: Floats = micro.to_numpy(zero_copy_only=False).astype(np.float64) / 1e6
+    return seconds
+
+
+def _durations(series: nw.Series[Any]) -> Floats:
+    """Seconds, to the last digit, so that they are the same written as text."""
+    cells = pa.array([], pa.duration("us")) if len(series) == 0 else series.to_arrow()
+    ticks = cells.cast(pa.int64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    seconds: Floats = ticks / TICKS[cells.type.unit]
     return seconds
 
 

@@ -9,6 +9,8 @@ from typing import IO, Any
 
 import pyarrow as pa
 
+TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # a second
+
 
 def write_header(sink: IO[bytes], names: list[str], delimiter: str) -> None:
     """Append the line of names; one alone in quotes, so that nothing in it seems to part it."""
@@ -41,12 +43,22 @@ def _write(
 
 
 def _values(column: pa.Array, convert: Callable[[Any], Any]) -> list[Any]:
-    """Python values, converted; times come as strings of ISO 8601."""
+    """Python values, converted; times come as strings of ISO 8601, durations as seconds."""
+    if pa.types.is_duration(column.type):
+        return [
+            tick and _seconds(tick, column.type.unit) for tick in column.cast("int64").to_pylist()
+        ]
     if pa.types.is_temporal(column.type) or pa.types.is_decimal(column.type):
         return [v and v.replace(" ", "T") for v in column.cast(pa.string()).to_pylist()]
     if pa.types.is_floating(column.type) and column.type != pa.float64():
         column = column.cast(pa.string()).cast(pa.float64())  # 0.1, not 0.10000000149
     return [convert(value) for value in column.to_pylist()]
+
+
+def _seconds(tick: int, unit: str) -> int | float:
+    """Seconds of a duration, a whole number where they are."""
+    whole, rest = divmod(tick, TICKS[unit])
+    return tick / TICKS[unit] if rest else whole
 
 
 def _cell(value: Any) -> Any:
