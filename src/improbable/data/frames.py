@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_array
 
 from improbable.data.lines import TICKS
 from improbable.data.native import index_columns, narrowed, without_views
+from improbable.data.octets import read_bytes
 from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn, Values, arrow_column
 from improbable.data.texts import number_word
@@ -20,6 +21,7 @@ from improbable.errors import DataError
 
 WORDS = {str, type(None)}
 TRUTH = (bool, np.bool_)
+OCTETS = (bytes, bytearray, memoryview)
 NUMBERS = (int, float, np.number, np.bool_, Decimal)
 NESTED = (dict, list, tuple, set, np.ndarray, complex)
 
@@ -213,6 +215,9 @@ def _read_objects(values: Iterable[Any]) -> RawColumn:
     if set(map(type, cells)) <= WORDS:
         return RawColumn(_as_text(cells), "text", "String")
     present = [v for v in cells if not _is_missing(v)]
+    if present and all(isinstance(v, OCTETS) for v in present):
+        words, name = read_bytes(None if _is_missing(v) else v for v in cells)
+        return RawColumn(words, "text", name)
     if present and all(isinstance(v, TRUTH) for v in present):
         return RawColumn(_as_text(cells), "text", "Boolean")
     if present and all(isinstance(v, NUMBERS) for v in present):

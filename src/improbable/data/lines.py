@@ -9,6 +9,8 @@ from typing import IO, Any
 
 import pyarrow as pa
 
+from improbable.data.octets import legible
+
 TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # a second
 
 
@@ -64,7 +66,9 @@ def _seconds(tick: int, unit: str) -> int | float:
 def _cell(value: Any) -> Any:
     """Value as a cell of CSV: lists and objects in JSON, as they are read again."""
     nested = isinstance(value, bool | dict | list)
-    return json.dumps(_plain(value), ensure_ascii=False) if nested else value
+    if nested:
+        return json.dumps(_plain(value), ensure_ascii=False)
+    return legible(value) if isinstance(value, bytes) else value
 
 
 def _plain(value: Any) -> Any:
@@ -73,6 +77,8 @@ def _plain(value: Any) -> Any:
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return legible(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, str | int) else str(value)

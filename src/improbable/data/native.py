@@ -1,4 +1,4 @@
-"""Data frames before they are read: unused columns left out, index columns of pandas known, no views."""
+"""Data frames before they are read: no unused columns, no views, index columns known."""
 
 import json
 from collections.abc import Collection

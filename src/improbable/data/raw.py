@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from improbable.data.octets import HEX, UTF8, bytes_of, respelled
 from improbable.data.parts import Bools, Floats
 from improbable.data.texts import (
     number_text,
@@ -61,7 +62,7 @@ def as_storage(column: RawColumn, storage: str, dtype: str) -> tuple[Values, Boo
     """
     clear = np.zeros(len(column.values), dtype=bool)
     if storage == "text":
-        return plain_words(_texts(column), dtype), clear
+        return plain_words(respelled(_texts(column), column.dtype, dtype), dtype), clear
     if column.storage == storage:
         return column.values, clear
     if column.storage != "text":
@@ -89,6 +90,8 @@ def arrow_column(column: RawColumn) -> pa.Array:
         return pa.array([truth.get(v) for v in plain_words(_texts(column), "Boolean")], pa.bool_())
     if column.dtype in ("String", "Categorical", "Enum"):
         return pa.array(_texts(column), pa.string())
+    if column.dtype in (UTF8, HEX):
+        return pa.array([bytes_of(word, column.dtype) for word in _texts(column)], pa.binary())
     if column.dtype.startswith("Date"):
         return arrow_times(column)
     if "Int" in column.dtype and column.storage == "text":

@@ -15,6 +15,7 @@ from improbable.data.frames import Frame
 from improbable.data.inference import foreign_words, infer_kind, unread_measurements
 from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_to_json
 from improbable.data.moments import Datetime
+from improbable.data.octets import HEX, UTF8, respelled
 from improbable.data.parts import Bools, Cells
 from improbable.data.raw import RawColumn, Values, as_storage, shown_time, zone_of
 from improbable.data.texts import number_text
@@ -50,8 +51,12 @@ class Column:
         """Cells as they came, but missing and unreadable ones as decoded."""
         kept = self.read(raw)[0]
         blank = np.array([v is None or v != v for v in kept], dtype=bool)
+        if raw.dtype in (UTF8, HEX):
+            cells = np.where(blank, respelled(decoded, self.dtype, raw.dtype), raw.values)
+            return RawColumn(cells, "text", raw.dtype)
         if raw.storage == "text" and self.storage == "number" and "Int" in raw.dtype:
-            exact = np.where(blank, number_text(np.round(decoded)), raw.values)
+            rounded = number_text(np.round(decoded).astype(np.float64))
+            exact = np.where(blank, rounded, raw.values)
             return RawColumn(exact, "text", self.dtype)
         cells = np.where(blank, decoded, kept)
         return RawColumn(cells, self.storage, self.suiting(kept[~blank]))
