@@ -1,5 +1,7 @@
 """Files as other tools write them: indexes, views, long integers, times, durations, bytes."""
 
+import datetime as dt
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -301,3 +303,41 @@ def test_bytes(tmp_path, kind, names):
     written = read_table(tmp_path / "b.csv")["b"].to_pylist()
     assert written[0] == (cells[0].hex() if max(cells[0]) > 127 else cells[0].decode())
     run("impute", tmp_path / "b.csv", "-m", tmp_path / "m", "-o", tmp_path / "d.csv")
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns", "object"])
+def test_times_of_day(tmp_path, unit):
+    rng = np.random.default_rng(0)
+    seconds = np.clip(rng.normal(14.0, 0.5, 300), 12.0, 16.0) * 3600.0 // 60.0 * 60.0
+    times = [(dt.datetime(2024, 1, 1) + dt.timedelta(seconds=s)).time() for s in seconds]
+    times[4] = None
+    kind = (
+        pa.time32(unit) if unit in ("s", "ms") else pa.time64("us" if unit == "object" else unit)
+    )
+    rows = pa.table({"t": pa.array(times, kind), "x": rng.normal(size=300)})
+    pq.write_table(rows, tmp_path / "a.parquet")
+    data = pd.DataFrame({"t": times, "x": rows["x"].to_numpy()}) if unit == "object" else rows
+    run("fit", tmp_path / "a.parquet", "-o", tmp_path / "m", "--max-steps", "60", "--json")
+    model = load(tmp_path / "m")
+    column = model.model_.codec.columns[0]
+    assert (type(column.kind).__name__, column.kind.period) == ("Cyclic", 86_400.0)
+    odd = {"t": [dt.time(3, 0), dt.time(14, 0), dt.time(13, 59, 30, 500_000)], "x": [0.0] * 3}
+    low, high, between = model.score_samples(pd.DataFrame(odd))
+    assert low < high - 3.0
+    assert between == pytest.approx(high, abs=0.5)
+    assert model.explain(pd.DataFrame(odd)).reasons(0)[0].startswith("t = 03:00:00 (expected 1")
+    back = model.impute(data)["t"].to_numpy().tolist() if unit == "object" else None
+    if back is not None:
+        assert back[:4] == times[:4]
+        assert isinstance(back[4], dt.time)
+    assert (
+        model.sample(4, random_state=0)["t"].type == read_table(tmp_path / "a.parquet")["t"].type
+    )
+    expected = scores(tmp_path / "m", tmp_path / "a.parquet")["score"]
+    for end in ("csv", "jsonl"):
+        run("score", tmp_path / "a.parquet", "-m", tmp_path / "m", "-o", tmp_path / f"a.{end}")
+        found = scores(tmp_path / "m", tmp_path / f"a.{end}", "--prefix", "again_")
+        np.testing.assert_array_equal(found["again_score"], expected)
+    run("impute", tmp_path / "a.parquet", "-m", tmp_path / "m", "-o", tmp_path / "b.parquet")
+    filled = read_table(tmp_path / "b.parquet")["t"].to_pylist()
+    assert [*filled[:4], None, *filled[5:]] == times

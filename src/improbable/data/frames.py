@@ -1,5 +1,6 @@
 """The only door for tables: any data frame, array or list to plain columns, and back."""
 
+import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -11,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
+from improbable.data.clock import clock_type, read_clock
 from improbable.data.lines import TICKS
 from improbable.data.native import index_columns, narrowed, without_views
 from improbable.data.octets import read_bytes
@@ -116,9 +118,9 @@ def read_frame(data: Any, wanted: Collection[str] | None = None) -> Frame:
         return _read_array(data)
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
-    if wanted is not None:
-        unread += tuple(name for name in frame.columns if str(name) not in wanted)
-        frame = frame.select([name for name in frame.columns if str(name) in wanted])
+    others = () if wanted is None else tuple(n for n in frame.columns if str(n) not in wanted)
+    if others:
+        unread, frame = unread + others, frame.drop(others)
     read = _read_narwhals(frame)
     return replace(read, index_columns=index_columns(data), unread=unread)
 
@@ -169,6 +171,8 @@ def _read_series(series: nw.Series[Any]) -> RawColumn:
         return RawColumn(_seconds(series, pa.timestamp("us", kind.tz)), "time", name)
     if dtype == nw.Duration:
         return RawColumn(_durations(series), "number", str(dtype))
+    if dtype == nw.Time:
+        return _clocks(series.to_arrow())
     cells = series.to_list()
     nested = next((cell for cell in cells if isinstance(cell, NESTED)), None)
     if nested is not None or dtype.is_nested():
@@ -210,6 +214,10 @@ def _durations(series: nw.Series[Any]) -> Floats:
     return seconds
 
 
+def _clocks(cells: Any) -> RawColumn:
+    return RawColumn(read_clock(cells), "number", clock_type(cells.type.unit))
+
+
 def _read_objects(values: Iterable[Any]) -> RawColumn:
     cells = list(values)
     if set(map(type, cells)) <= WORDS:
@@ -218,6 +226,8 @@ def _read_objects(values: Iterable[Any]) -> RawColumn:
     if present and all(isinstance(v, OCTETS) for v in present):
         words, name = read_bytes(None if _is_missing(v) else v for v in cells)
         return RawColumn(words, "text", name)
+    if present and all(isinstance(v, dt.time) for v in present):
+        return _clocks(pa.array([None if _is_missing(v) else v for v in cells], pa.time64("us")))
     if present and all(isinstance(v, TRUTH) for v in present):
         return RawColumn(_as_text(cells), "text", "Boolean")
     if present and all(isinstance(v, NUMBERS) for v in present):

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from improbable.data.clock import TURN, is_clock
 from improbable.data.columns import (
     Binary,
     Categorical,
     ColumnKind,
     Constant,
     Count,
+    Cyclic,
     Identifier,
     Positive,
     Real,
@@ -60,6 +62,9 @@ def infer_kind(column: RawColumn, *, named: bool, log: bool = True) -> ColumnKin
     if column.storage == "time":
         finite = column.values[np.isfinite(column.values)]
         return Datetime() if len(np.unique(finite)) > 1 else Constant()
+    if is_clock(column.dtype):
+        several = len(np.unique(column.values[~np.isnan(column.values)])) > 1
+        return Cyclic(period=TURN) if several else Constant()
     whole = "Int" in column.dtype
     if column.storage == "number" or whole and not _mostly_long(column.values):
         kind = _infer_number(as_number(column), named=named, whole_type=whole)

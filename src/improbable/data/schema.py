@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from improbable.data.clock import CLOCK, clock_text, is_clock
 from improbable.data.columns import Categorical, ColumnKind, Constant, Count, Identifier
 from improbable.data.frames import Frame
 from improbable.data.inference import foreign_words, infer_kind, unread_measurements
@@ -69,6 +70,8 @@ class Column:
         out[:] = [None if v is None or v != v else v for v in values]
         if isinstance(self.kind, Datetime):
             out[:] = [None if v is None else shown_time(v, self.dtype) for v in out]
+        if is_clock(self.dtype) and self.storage == "number":
+            out[:] = clock_text(values)
         out[unreadable] = some.values[unreadable]
         return out
 
@@ -118,7 +121,7 @@ def _storages(dtype: str) -> tuple[str, ...]:
         return ("text", "number")
     if dtype.startswith("Date"):
         return ("time",)
-    numeric = "Int" in dtype or "Float" in dtype or dtype.startswith("Duration")
+    numeric = "Int" in dtype or "Float" in dtype or dtype.startswith(("Duration", CLOCK))
     return ("number",) if numeric else ("text",)
 
 

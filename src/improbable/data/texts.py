@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from improbable.data.clock import clock_text, is_clock, parse_clock
 from improbable.data.parts import Bools, Floats
 
 Texts = NDArray[np.object_]
@@ -73,6 +74,9 @@ def _plain_word(word: str, dtype: str) -> str | None:
     if dtype == "Boolean":
         lower = word.strip().casefold()
         return "True" if lower in TRUE_WORDS else "False" if lower in FALSE_WORDS else word
+    if is_clock(dtype):
+        seconds = parse_clock(word)
+        return word if seconds is None else str(clock_text(np.array([seconds]))[0])
     if "Int" in dtype or "Float" in dtype:
         number = parse_number(word)
         return word if number is None or abs(number) >= 2**53 else number_word(number)
@@ -112,6 +116,16 @@ def parse_numbers(values: Texts) -> tuple[Floats, Bools]:
 def _is_foreign(text: str) -> bool:
     """Whether Python alone would take a text for a number: 1_000, and digits of other scripts."""
     return "_" in text or not text.isascii()
+
+
+def parse_clocks(values: Texts) -> tuple[Floats, Bools]:
+    """Seconds since midnight of texts, also of numbers, and which could not be read."""
+    return _each([_clock_or_number(value) for value in values])
+
+
+def _clock_or_number(value: str | None) -> float | None:
+    seconds = None if value is None else parse_clock(value)
+    return parse_number(value) if seconds is None else seconds
 
 
 def parse_times(values: Texts) -> tuple[Floats, Bools]:
