@@ -15,7 +15,8 @@ from pandas.testing import assert_frame_equal
 from polars.testing import assert_frame_equal as assert_polars_equal
 
 from improbable.data.frames import read_frame, write_frame
-from improbable.data.raw import RawColumn, as_storage, shown_time, zone_of
+from improbable.data.raw import RawColumn, as_storage, as_times, shown_time, zone_of
+from improbable.data.table import TableCodec
 from improbable.data.texts import number_text, parse_number, parse_time, plain_words, time_text
 from improbable.errors import DataError
 
@@ -467,3 +468,49 @@ def test_parse_time(word, expected):
 def test_no_text_is_a_missing_time():
     assert np.isnan(parse_time(None))
     assert np.isnan(parse_time("  "))
+
+
+@pytest.mark.parametrize("digits", ["1", "123", "123456", "1234567", "12345678", "123456789"])
+@pytest.mark.parametrize("zone", ["", "Z", "+01:00"])
+def test_fractions_of_a_second_are_read_to_the_sixth_digit(digits, zone):
+    word = f"2024-02-29T23:59:58.{digits}{zone}"
+    assert parse_time(word) == parse_time(f"2024-02-29T23:59:58.{digits[:6]}{zone}") is not None
+    assert parse_time(f"2024-02-29T23:59:58.{digits:0<10}") is None
+
+
+def test_times_in_long_integers_are_numbers():
+    ticks = 1_700_000_000_000_000_000 + np.arange(5) * 1_000
+    column = read_frame(pd.DataFrame({"t": ticks})).columns["t"]
+    assert as_times(column).tolist() == ticks.astype(float).tolist()
+
+
+def test_bytes_are_text_and_bytes_again():
+    words, odd = [b"ab", None, "ž".encode()], [b"\xff", b"ab", None]
+    for cells, expected in ((words, ["ab", None, "ž"]), (odd, ["ff", "6162", None])):
+        tables = (
+            pd.DataFrame({"a": pd.Series(cells, dtype=object)}),
+            pl.DataFrame({"a": cells}),
+            pa.table({"a": cells}),
+        )
+        for table in tables:
+            frame = read_frame(table)
+            assert frame.columns["a"].values.tolist() == expected
+            assert [*pa.table({"a": frame.to_native()["a"]})["a"].to_pylist()] == cells
+
+
+def test_bytes_are_spelled_as_in_training():
+    utf8, digits = (
+        read_frame(pa.table({"a": cells})).columns["a"] for cells in ([b"ab"], [b"\xff"])
+    )
+    both = read_frame(pa.table({"a": [b"ab", b"\xff"]})).columns["a"]
+    assert as_storage(both, "text", utf8.dtype)[0].tolist() == ["ab", "ff"]
+    assert as_storage(utf8, "text", digits.dtype)[0].tolist() == ["6162"]
+
+
+def test_imputing_leaves_other_bytes_alone():
+    cells = [*[b"ab", b"cd", b"ef"] * 10, None]
+    codec = TableCodec().fit(pa.table({"a": cells, "x": np.arange(31) % 4}))
+    new = pa.table({"a": [b"\xff", None, b"ab"], "x": [1, 2, 3]})
+    found = codec.fill(codec.transform(new).values, codec.read(new)).to_native()["a"].to_pylist()
+    assert found[::2] == [b"\xff", b"ab"]
+    assert found[1] in cells

@@ -171,3 +171,12 @@ def test_a_late_cell_that_is_no_date_is_named():
     data = pd.DataFrame({"when": [*dates(400), "soon"]})
     with pytest.raises(DataError, match=r"'when' cannot be read as time: 'soon'"):
         TableCodec().fit(data)
+
+
+def test_a_few_long_integers_leave_a_column_numbers():
+    sizes = np.random.default_rng(0).integers(0, 5000, 200)
+    sizes[7] = 2**63 - 1
+    assert kind_of(sizes) == "Count"
+    hashes = np.random.default_rng(0).integers(2**60, 2**62, 200)
+    hashes[:50] = np.arange(50)
+    assert kind_of(hashes) == "Identifier"

@@ -619,3 +619,119 @@ def test_times_of_two_zones_are_the_same_moments():
     codec = TableCodec().fit(table)
     moved = codec.transform(table.assign(when=when.tz_convert("UTC")))
     np.testing.assert_array_equal(moved.values, codec.transform(table).values)
+
+
+def pandas_table(frame):
+    """Arrow table as pandas writes one, its index among the columns."""
+    return pa.Table.from_pandas(frame, preserve_index=True)
+
+
+@pytest.mark.parametrize("name", [None, "row"])
+def test_the_index_of_pandas_is_set_aside_and_not_asked_for(name):
+    frame = TABLE[["age", "balance"]].sample(frac=1.0, random_state=0).rename_axis(name)
+    codec = TableCodec().fit(pandas_table(frame))
+    assert codec.names == ("age", "balance")
+    assert codec.columns[-1].name == name or name is None
+    assert_array(codec.transform(pandas_table(frame)), codec.transform(frame))
+    carried = codec.inverse_transform(
+        codec.transform(frame).values, codec.read(pandas_table(frame))
+    )
+    assert carried.to_native()[codec.columns[-1].name].to_pylist() == frame.index.tolist()
+    named = TableCodec({codec.columns[-1].name: "count"}).fit(pandas_table(frame))
+    assert len(named.names) == 3
+
+
+def assert_array(found, expected):
+    np.testing.assert_array_equal(found.values, expected.values)
+
+
+def test_a_range_for_an_index_and_odd_metadata_are_no_columns():
+    frame = pa.Table.from_pandas(TABLE[["age", "balance"]], preserve_index=False)
+    for metadata in (frame.schema.metadata, {b"pandas": b"["}, {b"pandas": b"[]"}):
+        assert TableCodec().fit(frame.replace_schema_metadata(metadata)).names == (
+            "age",
+            "balance",
+        )
+
+
+def test_identifiers_are_not_asked_for():
+    rows = CODEC.transform(TABLE)
+    without = TABLE.drop(columns="customer")
+    assert_array(CODEC.transform(without), rows)
+    frame = CODEC.read(without)
+    assert not CODEC.is_reordered(frame)
+    assert list(CODEC.inverse_transform(rows.values, frame).columns) == list(without.columns)
+    assert list(CODEC.fill(rows.values, frame).columns) == list(without.columns)
+    with pytest.raises(SchemaError, match="missing:  age$|missing:  age\n"):
+        CODEC.read(without.drop(columns="age"))
+
+
+@pytest.mark.parametrize("convert", [lambda t: t, pl.from_pandas, pa.Table.from_pandas])
+def test_columns_that_are_not_modeled_are_not_read(convert):
+    data = TABLE[["age", "balance"]]
+    codec = TableCodec().fit(convert(data))
+    odd = convert(data.assign(p=[[1]] * len(data), s=[{"a": 1}] * len(data)))
+    assert_array(codec.transform(odd), codec.transform(data))
+    with pytest.raises(SchemaError, match=r"age \(nearest: Age\)"):
+        codec.read(convert(data.rename(columns={"age": "Age"}).assign(p=[[1]] * len(data))))
+
+
+def test_other_columns_may_share_a_name():
+    data = TABLE[["age", "balance"]]
+    codec = TableCodec().fit(data)
+    odd = pd.concat([data, data.rename(columns={"age": "x", "balance": "x"})], axis=1)
+    arrow = pa.Table.from_arrays(
+        [pa.array(data[n]) for n in data] * 2, ["age", "balance", "x", "x"]
+    )
+    for table in (odd, arrow):
+        assert_array(codec.transform(table), codec.transform(data))
+    records = [{**row, "x": [1, {}]} for row in data.to_dict("records")]
+    assert_array(codec.transform(records), codec.transform(data))
+    with pytest.raises(DataError, match="age"):
+        codec.read(pd.concat([data, data[["age"]]], axis=1))
+
+
+def test_lists_are_called_by_their_type():
+    empty = pa.table({"a": [1.0], "p": pa.array([None], pa.list_(pa.int64()))})
+    for table, name in ((empty, "List"), (pl.DataFrame({"p": [None, [1]]}), "list")):
+        with pytest.raises(DataError, match=f"'p' holds cells of type {name}"):
+            read_frame(table)
+
+
+def test_long_integers_are_read_as_the_column_was_at_fit():
+    small, long = np.arange(200) % 50, 2**60 + np.arange(200) % 20
+    data = pd.DataFrame({"n": small, "id": long, "x": np.random.default_rng(0).normal(size=200)})
+    data.loc[7, "n"] = 2**63 - 1
+    codec = TableCodec({"id": "categorical"}).fit(data)
+    assert [c.storage for c in codec.columns] == ["number", "text", "number"]
+    whole = codec.transform(data)
+    for index in (slice(0, 5), slice(7, 8), slice(6, 9)):
+        assert_array(codec.transform(data[index]), whole.take(np.arange(200)[index]))
+    odd = pd.DataFrame({"n": [1, 2, 3], "id": [2**60, 5, 2**60 + 1], "x": 0.0})
+    assert codec.transform(odd).unseen[:, 1].tolist() == [False, True, False]
+    assert codec.transform(odd[1:2]).unseen[:, 1].tolist() == [True]
+
+
+def test_imputing_keeps_long_integers():
+    cells = [*range(50), None, 2**63 - 1]
+    data = pl.DataFrame({"n": cells, "x": np.arange(52) % 7 * 1.5})
+    codec = TableCodec().fit(data)
+    filled = codec.fill(codec.transform(data).values, codec.read(data)).to_native()
+    assert filled["n"].to_list()[51] == 2**63 - 1
+    assert filled["n"].null_count() == 0
+
+
+def test_one_cell_alone_is_odd_and_no_other_type():
+    data = TABLE[["age", "balance"]]
+    codec = TableCodec().fit(data)
+    odd = data[:3].astype(object)
+    odd.loc[0, "age"] = "old"
+    rows = codec.transform(odd[:1])
+    assert rows.unseen.tolist() == [[True, False]]
+    assert "never seen" in codec.remarks(rows, codec.read(odd[:1]))[0]
+    assert_array(rows, codec.transform(odd).take(np.arange(1)))
+    odd["age"] = ["old", None, None]
+    assert codec.transform(odd).unseen[0, 0]
+    odd["age"] = ["old", None, "older"]
+    with pytest.raises(SchemaError, match="re-typed"):
+        codec.transform(odd)

@@ -813,3 +813,11 @@ def test_a_constant_is_not_blamed_for_the_row_beside_it():
     column = found.columns.index("x1")
     assert "never seen" in found.reason(10, column)
     assert found.reason(9, column) == "x1 = 1 (usual itself, unlike a row beside it)"
+
+
+def test_columns_that_a_series_does_not_use_are_not_read(machines: VAEDetector):
+    rows = frame_of(200)
+    odd = rows.assign(lists=[[1]] * len(rows))
+    np.testing.assert_array_equal(machines.score_samples(odd), machines.score_samples(rows))
+    with pytest.raises(SchemaError, match="lists"):
+        machines.score_samples(odd.drop(columns="when"))

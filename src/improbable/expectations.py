@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from improbable.data.clock import clock_text, is_clock
 from improbable.data.columns import Constant
 from improbable.data.moments import Datetime
 from improbable.data.parts import Bools, Floats
@@ -102,6 +103,8 @@ def _expected_values(
     if has_interval(codec, i) and not isinstance(column.kind, Datetime):
         return middle.astype(object)
     found = codec.inverse_column(i, mixture.expected)
+    if is_clock(column.dtype) and column.storage == "number":
+        return clock_text(np.round(found).astype(np.float64))
     if not isinstance(column.kind, Datetime):
         return found
     return np.array([shown_time(v, column.dtype) for v in found], dtype=object)

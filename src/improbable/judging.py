@@ -172,7 +172,8 @@ def decoded_row(codec: TableCodec) -> Frame:
 
 def extended(frame: Frame, row: Frame) -> Frame:
     """A frame and one row more."""
-    columns = {n: _extended(frame.columns[n], known) for n, known in row.columns.items()}
+    known = {name: raw for name, raw in row.columns.items() if name in frame.columns}
+    columns = {name: _extended(frame.columns[name], raw) for name, raw in known.items()}
     return replace(frame, columns=columns, n_rows=frame.n_rows + 1)
 
 

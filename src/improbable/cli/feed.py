@@ -15,12 +15,11 @@ from improbable.data.files import Reader, format_of, read_batches
 from improbable.data.frames import Frame
 from improbable.data.schema import Column
 from improbable.data.table import TableCodec
-from improbable.data.texts import NULL_WORDS
+from improbable.data.texts import NULL_WORDS, TOO_FINE
 from improbable.judging import decoded_row, extended, observable, unobserved
 
 TEXT_FORMATS = ("csv", "tsv")
-_NUMBERS = (pa.float64(), pa.int64())  # these take 0x1F too
-_TIMES = tuple(pa.timestamp(unit, zone) for unit in ("us", "ns") for zone in (None, "UTC"))
+_TIMES = (pa.timestamp("us"), pa.timestamp("us", "UTC"))
 
 
 class TableFeed:
@@ -113,12 +112,14 @@ def as_read_at_fit(text: Any, column: Column) -> Any:
 
 def types_of(storage: str) -> Sequence[pa.DataType]:
     """Types that a column may have been read in, the first to be tried first; none for text."""
-    return {"number": _NUMBERS, "time": _TIMES}.get(storage, ())
+    return {"number": (pa.float64(),), "time": _TIMES}.get(storage, ())
 
 
 def cast_first(text: Any, types: Sequence[pa.DataType]) -> Any:
     """Text as the first of some types that takes all cells, or as text; nulls for null words."""
     trimmed = _without(pc.utf8_trim_whitespace(text), set(NULL_WORDS))
+    if types == _TIMES:
+        trimmed = pc.replace_substring_regex(trimmed, TOO_FINE, r"\1\2")
     for kind in types:
         try:
             return trimmed.cast(kind)

@@ -18,6 +18,7 @@ from improbable.data.codec import Codec
 from improbable.data.columns import Identifier
 from improbable.data.files import format_of, open_writer, spill
 from improbable.data.frames import Frame
+from improbable.data.octets import legible
 from improbable.data.raw import RawColumn
 from improbable.data.series import Series
 from improbable.data.table import TableCodec
@@ -156,6 +157,8 @@ def _merged(old: Any, missing: Any, new: Any, *, text: bool) -> Any:
         old = old.cast(old.type.value_type)
     if pa.types.is_integer(old.type) and pa.types.is_floating(new.type):
         old = old.cast(new.type)
+    if text and pa.types.is_binary(new.type):
+        new = pa.array([cell and legible(cell) for cell in new.to_pylist()], pa.string())
     return pc.if_else(missing, new.cast(pa.string() if text else old.type, safe=False), old)
 
 

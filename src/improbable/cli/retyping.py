@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from improbable.cli.feed import cast_first, columns_of
 from improbable.data.codec import Codec
+from improbable.data.delimited import HEXADECIMAL
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.errors import DataError
@@ -68,7 +69,9 @@ def _fits(text: Any, kind: pa.DataType) -> bool:
         return False
     if kind == pa.bool_():
         return True
-    lost = LEADING_ZERO if pa.types.is_integer(kind) else f"{LEADING_ZERO}|{LONG}"
+    lost = (
+        f"{LEADING_ZERO}|{HEXADECIMAL}" if pa.types.is_integer(kind) else f"{LEADING_ZERO}|{LONG}"
+    )
     return not pc.any(pc.match_substring_regex(text, lost)).as_py()
 
 

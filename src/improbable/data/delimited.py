@@ -2,10 +2,11 @@
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from io import StringIO
 from itertools import chain
+from mmap import ACCESS_READ, mmap
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ BLOCK = 1 << 20
 OTHERS = (";", "\t", "|")
 WITH_COMMA = r"^\s*([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)\s*$"
 WITH_POINT = WITH_COMMA.replace(",", r"\.")
+HEXADECIMAL = r"^\s*[+-]?0[xX]"
 THOUSANDS = r"^\s*[+-]?[1-9]\d{0,2},\d{3}\s*$"
 
 Contents = tuple[pa.Schema, Iterable[pa.RecordBatch]]
@@ -61,8 +63,10 @@ def csv_contents(stream: Any, delimiter: str, *, text: bool) -> Contents:
     as_text = [(name, pa.string()) for name in commas]
     try:
         rows = read(strings if text else pa.schema(as_text))
-        if clocks := [(f.name, pa.string()) for f in rows.schema if pa.types.is_time(f.type)]:
-            rows = read(pa.schema(as_text + clocks))  # as they are: 11:30 is not 11:30:00
+        clocks = [f.name for f in rows.schema if pa.types.is_time(f.type)]
+        # As they are: 11:30 is not 11:30:00, and 0x1F no number.
+        if kept := [] if text else clocks + _hexadecimal(stream, rows, read):
+            rows = read(pa.schema(as_text + [(name, pa.string()) for name in kept]))
     except pa.ArrowInvalid as error:
         if "Empty CSV" in str(error):
             return strings, []
@@ -74,6 +78,17 @@ def csv_contents(stream: Any, delimiter: str, *, text: bool) -> Contents:
         return rows.schema, (_with_points(batch, commas) for batch in rows)
     table = _as_numbers(_with_points(rows, commas), commas)
     return table.schema, table.to_batches()
+
+
+def _hexadecimal(stream: Any, rows: Any, read: Callable[[Any], Any]) -> list[str]:
+    """Names of the columns of whole numbers that hold some such as 0x1F."""
+    whole = [field.name for field in rows.schema if pa.types.is_integer(field.type)]
+    with mmap(stream.fileno(), 0, access=ACCESS_READ) as held:
+        if not whole or held.find(b"0x") < 0 and held.find(b"0X") < 0:
+            return []
+    texts = read(pa.schema([(name, pa.string()) for name in whole]))
+    odd = [pc.match_substring_regex(texts[name], HEXADECIMAL) for name in whole]
+    return [name for name, found in zip(whole, odd, strict=True) if pc.any(found).as_py()]
 
 
 def _decoded(stream: Any) -> Iterator[str]:

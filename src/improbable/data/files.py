@@ -23,6 +23,7 @@ from improbable.data.blame import Blame, blaming
 from improbable.data.delimited import Contents, csv_contents
 from improbable.data.json_lines import json_contents
 from improbable.data.lines import write_csv, write_header, write_json
+from improbable.data.native import without_views
 from improbable.data.parquet import parquet_appender
 from improbable.errors import DataError
 
@@ -93,7 +94,8 @@ def read_batches(
     with ExitStack() as stack:
         with blame():
             stream = _opened(name, stack)
-            schema, batches = _contents(stream, format, batch_rows, text=text)
+            found, batches = _contents(stream, format, batch_rows, text=text)
+            schema = without_views(found)
             _check_names(schema.names)
             schema.to_string()  # fails for nested names that are not UTF-8
         return Reader(schema, _resliced(batches, batch_rows, blame), stack.pop_all())
@@ -146,7 +148,7 @@ def _resliced(batches: Iterable[Any], batch_rows: int, blame: Blame) -> Iterator
         for batch in batches:
             batch.validate(full=True)  # offsets in a damaged file may point anywhere in memory
             for start in range(0, batch.num_rows, batch_rows):
-                yield batch.slice(start, batch_rows)
+                yield without_views(batch.slice(start, batch_rows))
 
 
 @dataclass(frozen=True)

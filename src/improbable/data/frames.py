@@ -1,6 +1,7 @@
 """The only door for tables: any data frame, array or list to plain columns, and back."""
 
-from collections.abc import Iterable, Sequence
+import datetime as dt
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, cast
@@ -11,6 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
+from improbable.data.clock import clock_type, read_clock
+from improbable.data.lines import TICKS
+from improbable.data.native import index_columns, narrowed, without_views
+from improbable.data.octets import read_bytes
 from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn, Values, arrow_column
 from improbable.data.texts import number_word
@@ -18,6 +23,7 @@ from improbable.errors import DataError
 
 WORDS = {str, type(None)}
 TRUTH = (bool, np.bool_)
+OCTETS = (bytes, bytearray, memoryview)
 NUMBERS = (int, float, np.number, np.bool_, Decimal)
 NESTED = (dict, list, tuple, set, np.ndarray, complex)
 
@@ -38,6 +44,10 @@ class Frame:
         Index of a pandas data frame, which results keep.
     labels : dict of str to object
         What columns are called that have no text for a name, as in pandas, by its text.
+    index_columns : tuple of str
+        Columns of an Arrow table that were the index of a pandas data frame.
+    unread : tuple of str
+        Names of columns that were not asked for.
     """
 
     columns: dict[str, RawColumn]
@@ -45,6 +55,8 @@ class Frame:
     library: str
     row_labels: Any = field(default=None, compare=False)
     labels: dict[str, Any] = field(default_factory=dict, compare=False)
+    index_columns: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def named(self) -> bool:
@@ -71,13 +83,15 @@ class Frame:
         return table.rename(columns=self.labels) if self.labels else table
 
 
-def read_frame(data: Any) -> Frame:
+def read_frame(data: Any, wanted: Collection[str] | None = None) -> Frame:
     """Plain columns of anything that holds a table.
 
     Parameters
     ----------
     data : data frame (pandas, polars, Arrow, ...), array or list
         Two-dimensional. A list may hold rows or dicts.
+    wanted : collection of str, optional
+        Columns to read where they have names; all if None.
 
     Returns
     -------
@@ -91,9 +105,11 @@ def read_frame(data: Any) -> Frame:
         scikit-learn's own messages about arrays: sparse, complex, not two-dimensional.
     """
     if isinstance(data, list | tuple) and data and isinstance(data[0], dict):
-        data = _from_dicts(data)
+        data = _from_dicts(data, wanted)
     if isinstance(data, pa.RecordBatch):
         data = pa.Table.from_batches([data])
+    data, unread = narrowed(data, wanted)
+    data = without_views(data) if isinstance(data, pa.Table) else data
     try:
         frame = nw.from_native(data)
     except nw.exceptions.DuplicateError as error:
@@ -102,14 +118,22 @@ def read_frame(data: Any) -> Frame:
         return _read_array(data)
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
-    return _read_narwhals(frame)
+    others = () if wanted is None else tuple(n for n in frame.columns if str(n) not in wanted)
+    if others:
+        unread, frame = unread + others, frame.drop(others)
+    read = _read_narwhals(frame)
+    return replace(read, index_columns=index_columns(data), unread=unread)
 
 
-def _from_dicts(rows: Sequence[Any]) -> pa.Table:
+def _from_dicts(rows: Sequence[Any], wanted: Collection[str] | None) -> pa.Table:
     if not all(isinstance(row, dict) for row in rows):
         raise DataError("A list of dicts holds something else. Pass one dict for each row.")
     names = dict.fromkeys(name for row in rows for name in row)
-    return pa.table({str(name): arrow_cells([row.get(name) for row in rows]) for name in names})
+    read = [name for name in names if wanted is None or str(name) in wanted]
+    unread = {str(name): pa.nulls(len(rows)) for name in names if name not in read}
+    return pa.table(
+        {str(name): arrow_cells([row.get(name) for row in rows]) for name in read} | unread
+    )
 
 
 def arrow_cells(cells: list[Any], kind: pa.DataType | None = None) -> pa.Array:
@@ -146,17 +170,23 @@ def _read_series(series: nw.Series[Any]) -> RawColumn:
         name = f"Datetime(time_unit={kind.unit!r}, time_zone={kind.tz!r})"
         return RawColumn(_seconds(series, pa.timestamp("us", kind.tz)), "time", name)
     if dtype == nw.Duration:
-        return RawColumn(_seconds(series, pa.duration("us")), "number", str(dtype))
+        return RawColumn(_durations(series), "number", str(dtype))
+    if dtype == nw.Time:
+        return _clocks(series.to_arrow())
     cells = series.to_list()
     nested = next((cell for cell in cells if isinstance(cell, NESTED)), None)
     if nested is not None or dtype.is_nested():
         raise DataError(
-            f"Column {series.name!r} holds cells of type {type(nested).__name__}. "
+            f"Column {series.name!r} holds cells of type {_type_of(nested, dtype)}. "
             f"Give each of their entries a column of its own."
         )
     if dtype in (nw.Boolean, nw.Categorical, nw.Enum):
         return RawColumn(_as_text(cells), "text", str(dtype).split("(")[0])
     return _read_objects(cells)
+
+
+def _type_of(cell: Any, dtype: Any) -> str:
+    return str(dtype) if cell is None else type(cell).__name__
 
 
 def _has_zone(series: nw.Series[Any]) -> bool:
@@ -176,11 +206,28 @@ def _seconds(series: nw.Series[Any], ticks: pa.DataType) -> Floats:
     return seconds
 
 
+def _durations(series: nw.Series[Any]) -> Floats:
+    """Seconds, to the last digit, so that they are the same written as text."""
+    cells = pa.array([], pa.duration("us")) if len(series) == 0 else series.to_arrow()
+    ticks = cells.cast(pa.int64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    seconds: Floats = ticks / TICKS[cells.type.unit]
+    return seconds
+
+
+def _clocks(cells: Any) -> RawColumn:
+    return RawColumn(read_clock(cells), "number", clock_type(cells.type.unit))
+
+
 def _read_objects(values: Iterable[Any]) -> RawColumn:
     cells = list(values)
     if set(map(type, cells)) <= WORDS:
         return RawColumn(_as_text(cells), "text", "String")
     present = [v for v in cells if not _is_missing(v)]
+    if present and all(isinstance(v, OCTETS) for v in present):
+        words, name = read_bytes(None if _is_missing(v) else v for v in cells)
+        return RawColumn(words, "text", name)
+    if present and all(isinstance(v, dt.time) for v in present):
+        return _clocks(pa.array([None if _is_missing(v) else v for v in cells], pa.time64("us")))
     if present and all(isinstance(v, TRUTH) for v in present):
         return RawColumn(_as_text(cells), "text", "Boolean")
     if present and all(isinstance(v, NUMBERS) for v in present):

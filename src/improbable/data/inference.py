@@ -5,12 +5,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from improbable.data.clock import TURN, is_clock
 from improbable.data.columns import (
     Binary,
     Categorical,
     ColumnKind,
     Constant,
     Count,
+    Cyclic,
     Identifier,
     Positive,
     Real,
@@ -18,7 +20,7 @@ from improbable.data.columns import (
 from improbable.data.moments import Datetime
 from improbable.data.numeric import is_heavy_tailed
 from improbable.data.parts import Floats
-from improbable.data.raw import RawColumn, Values
+from improbable.data.raw import RawColumn, Values, as_number
 from improbable.data.texts import parse_number, parse_numbers, parse_time
 
 IDENTIFIER_SHARE = 0.9
@@ -60,10 +62,20 @@ def infer_kind(column: RawColumn, *, named: bool, log: bool = True) -> ColumnKin
     if column.storage == "time":
         finite = column.values[np.isfinite(column.values)]
         return Datetime() if len(np.unique(finite)) > 1 else Constant()
-    if column.storage == "number":
-        kind = _infer_number(column.values, named=named, whole_type="Int" in column.dtype)
+    if is_clock(column.dtype):
+        several = len(np.unique(column.values[~np.isnan(column.values)])) > 1
+        return Cyclic(period=TURN) if several else Constant()
+    whole = "Int" in column.dtype
+    if column.storage == "number" or whole and not _mostly_long(column.values):
+        kind = _infer_number(as_number(column), named=named, whole_type=whole)
         return Real() if isinstance(kind, Positive) and not log else kind
     return _infer_text(column.values, named=named)
+
+
+def _mostly_long(values: Values) -> bool:
+    """Whether most of some whole numbers, as text, are too long for floats, as hash values are."""
+    distinct = set(values) - {None}
+    return 2 * sum(abs(int(word)) >= 2**53 for word in distinct) > len(distinct)
 
 
 def _infer_number(values: Floats, *, named: bool, whole_type: bool) -> ColumnKind:

@@ -9,6 +9,10 @@ from typing import IO, Any
 
 import pyarrow as pa
 
+from improbable.data.octets import legible
+
+TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # a second
+
 
 def write_header(sink: IO[bytes], names: list[str], delimiter: str) -> None:
     """Append the line of names; one alone in quotes, so that nothing in it seems to part it."""
@@ -41,7 +45,11 @@ def _write(
 
 
 def _values(column: pa.Array, convert: Callable[[Any], Any]) -> list[Any]:
-    """Python values, converted; times come as strings of ISO 8601."""
+    """Python values, converted; times come as strings of ISO 8601, durations as seconds."""
+    if pa.types.is_duration(column.type):
+        return [
+            tick and _seconds(tick, column.type.unit) for tick in column.cast("int64").to_pylist()
+        ]
     if pa.types.is_temporal(column.type) or pa.types.is_decimal(column.type):
         return [v and v.replace(" ", "T") for v in column.cast(pa.string()).to_pylist()]
     if pa.types.is_floating(column.type) and column.type != pa.float64():
@@ -49,10 +57,18 @@ def _values(column: pa.Array, convert: Callable[[Any], Any]) -> list[Any]:
     return [convert(value) for value in column.to_pylist()]
 
 
+def _seconds(tick: int, unit: str) -> int | float:
+    """Seconds of a duration, a whole number where they are."""
+    whole, rest = divmod(tick, TICKS[unit])
+    return tick / TICKS[unit] if rest else whole
+
+
 def _cell(value: Any) -> Any:
     """Value as a cell of CSV: lists and objects in JSON, as they are read again."""
     nested = isinstance(value, bool | dict | list)
-    return json.dumps(_plain(value), ensure_ascii=False) if nested else value
+    if nested:
+        return json.dumps(_plain(value), ensure_ascii=False)
+    return legible(value) if isinstance(value, bytes) else value
 
 
 def _plain(value: Any) -> Any:
@@ -61,6 +77,8 @@ def _plain(value: Any) -> Any:
         return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        return legible(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, str | int) else str(value)

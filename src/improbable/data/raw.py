@@ -8,9 +8,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from improbable.data.clock import arrow_clock, clock_text, is_clock
+from improbable.data.octets import HEX, UTF8, bytes_of, respelled
 from improbable.data.parts import Bools, Floats
 from improbable.data.texts import (
     number_text,
+    parse_clocks,
     parse_numbers,
     parse_times,
     plain_words,
@@ -61,17 +64,27 @@ def as_storage(column: RawColumn, storage: str, dtype: str) -> tuple[Values, Boo
     """
     clear = np.zeros(len(column.values), dtype=bool)
     if storage == "text":
-        return plain_words(_texts(column), dtype), clear
+        return plain_words(respelled(_texts(column), column.dtype, dtype), dtype), clear
     if column.storage == storage:
         return column.values, clear
     if column.storage != "text":
         return np.full(len(column.values), np.nan), ~np.isnan(column.values)
-    return parse_numbers(column.values) if storage == "number" else parse_times(column.values)
+    if storage == "time":
+        return parse_times(column.values)
+    return (parse_clocks if is_clock(dtype) else parse_numbers)(column.values)
 
 
 def as_number(column: RawColumn) -> Floats:
     """Values of a column, or the numbers that its texts mean."""
-    return column.values if column.storage == "number" else parse_numbers(column.values)[0]
+    return as_storage(column, "number", column.dtype)[0]
+
+
+def as_times(column: RawColumn) -> Floats:
+    """Seconds since 1970 of stamps or texts, or numbers as they are; NaN where unreadable."""
+    if column.storage != "text":
+        return np.asarray(column.values, dtype=np.float64)
+    parse = parse_numbers if "Int" in column.dtype else parse_times
+    return parse(column.values)[0]
 
 
 def arrow_column(column: RawColumn) -> pa.Array:
@@ -81,8 +94,12 @@ def arrow_column(column: RawColumn) -> pa.Array:
         return pa.array([truth.get(v) for v in plain_words(_texts(column), "Boolean")], pa.bool_())
     if column.dtype in ("String", "Categorical", "Enum"):
         return pa.array(_texts(column), pa.string())
+    if column.dtype in (UTF8, HEX):
+        return pa.array([bytes_of(word, column.dtype) for word in _texts(column)], pa.binary())
     if column.dtype.startswith("Date"):
         return arrow_times(column)
+    if is_clock(column.dtype):
+        return arrow_clock(as_number(column), _unit(column.dtype))
     if "Int" in column.dtype and column.storage == "text":
         with suppress(pa.ArrowInvalid):  # numbers too large for a float
             return pa.array(column.values, pa.string()).cast(_whole_type(column.dtype))
@@ -115,6 +132,8 @@ def _texts(column: RawColumn) -> Values:
         return column.values
     if column.storage == "time":
         return time_text(column.values)
+    if is_clock(column.dtype):
+        return clock_text(column.values)
     return number_text(shortest(column.values) if column.dtype == "Float32" else column.values)
 
 

@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from improbable.data.clock import CLOCK, clock_text, is_clock
 from improbable.data.columns import Categorical, ColumnKind, Constant, Count, Identifier
 from improbable.data.frames import Frame
 from improbable.data.inference import foreign_words, infer_kind, unread_measurements
 from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_to_json
 from improbable.data.moments import Datetime
+from improbable.data.octets import HEX, UTF8, respelled
 from improbable.data.parts import Bools, Cells
 from improbable.data.raw import RawColumn, Values, as_storage, shown_time, zone_of
+from improbable.data.texts import number_text
 from improbable.errors import DataError, DataWarning, SchemaError
 
 NUMBER_LIKELIHOODS = ("normal", "normal_per_column", "normal_fixed", "student_t")
+FEWEST_TOLD = 2  # cells; one alone is odd itself
 COUNT_LIKELIHOODS = (*NUMBER_LIKELIHOODS, "poisson", "negative_binomial")
 
 
@@ -44,6 +48,20 @@ class Column:
         fits = (values == np.round(values)) & (values >= limits.min) & (values <= limits.max)
         return self.dtype if fits.all() else "Float64"
 
+    def filled(self, raw: RawColumn, decoded: Values) -> RawColumn:
+        """Cells as they came, but missing and unreadable ones as decoded."""
+        kept = self.read(raw)[0]
+        blank = np.array([v is None or v != v for v in kept], dtype=bool)
+        if raw.dtype in (UTF8, HEX):
+            cells = np.where(blank, respelled(decoded, self.dtype, raw.dtype), raw.values)
+            return RawColumn(cells, "text", raw.dtype)
+        if raw.storage == "text" and self.storage == "number" and "Int" in raw.dtype:
+            rounded = number_text(np.round(decoded).astype(np.float64))
+            exact = np.where(blank, rounded, raw.values)
+            return RawColumn(exact, "text", self.dtype)
+        cells = np.where(blank, decoded, kept)
+        return RawColumn(cells, self.storage, self.suiting(kept[~blank]))
+
     def displayed(self, raw: RawColumn, index: NDArray[np.intp]) -> Values:
         """Values at some rows as a reader wants to see them; None where missing."""
         some = RawColumn(raw.values[index], raw.storage, raw.dtype)
@@ -52,6 +70,8 @@ class Column:
         out[:] = [None if v is None or v != v else v for v in values]
         if isinstance(self.kind, Datetime):
             out[:] = [None if v is None else shown_time(v, self.dtype) for v in out]
+        if is_clock(self.dtype) and self.storage == "number":
+            out[:] = clock_text(values)
         out[unreadable] = some.values[unreadable]
         return out
 
@@ -73,7 +93,7 @@ class Column:
         present = ~cells.missing
         if raw.storage in _storages(self.dtype) or isinstance(self.kind, Constant):
             return []
-        if not present.any() or not cells.unseen[present].all():
+        if np.count_nonzero(present) < FEWEST_TOLD or not cells.unseen[present].all():
             return []
         return [f"{self.name} ({_short(self.dtype)} at fit, {_short(raw.dtype)} now)"]
 
@@ -101,7 +121,7 @@ def _storages(dtype: str) -> tuple[str, ...]:
         return ("text", "number")
     if dtype.startswith("Date"):
         return ("time",)
-    numeric = "Int" in dtype or "Float" in dtype or dtype.startswith("Duration")
+    numeric = "Int" in dtype or "Float" in dtype or dtype.startswith(("Duration", CLOCK))
     return ("number",) if numeric else ("text",)
 
 
@@ -149,6 +169,12 @@ def named_kinds(kinds: Any, frame: Frame) -> dict[str, ColumnKind]:
     chosen = {_key(name, frame): as_kind(kind) for name, kind in kinds.items()}
     _check_known(chosen, frame, "columns")
     return chosen
+
+
+def known_kinds(kinds: Any, frame: Frame) -> dict[str, ColumnKind]:
+    """Kinds that override inference: those the user names, and that of an index of pandas."""
+    set_aside = {name: Identifier() for name in frame.index_columns if name in frame.columns}
+    return {**set_aside, **named_kinds(kinds, frame)}
 
 
 def named_likelihoods(likelihood: Any, frame: Frame) -> dict[str, str]:
@@ -270,12 +296,16 @@ def _with_likelihood(kind: ColumnKind, likelihood: str | None, *, by_name: bool)
 
 
 def check_names(columns: tuple[Column, ...], frame: Frame, n_rows: int) -> None:
-    """Refuse a table that lacks columns; say which others changed their type."""
+    """Refuse a table that lacks columns that are modeled; say which others changed their type."""
     known = [c.name for c in columns]
-    missing = [n for n in known if n not in frame.columns]
+    missing = [
+        column.name
+        for column in columns
+        if column.name not in frame.columns and not isinstance(column.kind, Identifier)
+    ]
     if not missing:
         return
-    extra = [n for n in frame.columns if n not in known]
+    extra = [n for n in (*frame.columns, *frame.unread) if n not in known]
     retyped: list[str] = []
     for column in columns:
         if column.name in frame.columns:

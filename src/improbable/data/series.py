@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from improbable.data.frames import Frame, read_frame
 from improbable.data.holes import windows_around
 from improbable.data.parts import Bools, Floats, Part
-from improbable.data.raw import RawColumn
+from improbable.data.raw import RawColumn, as_times
 from improbable.data.rows import DenseRows
-from improbable.data.texts import parse_times
 from improbable.data.timeline import Index, Timeline, blocks_of, window_ends
 from improbable.errors import DataError
 
@@ -307,7 +306,7 @@ def read_points(
     ----------
     data : data frame, array or list
     heads : iterable of (str, str, str)
-        Name, storage and type of the columns that an empty list stands for.
+        Name, storage and type of the columns seen at fit, which alone are read.
     library : str
         That it came from.
     """
@@ -325,7 +324,7 @@ def read_points(
         return Frame(columns, 0, library)
     if flat and not isinstance(data[0], dict):
         return read_frame([[value] for value in data])
-    return read_frame(data)
+    return read_frame(data, None if library == "numpy" else [name for name, _, _ in heads])
 
 
 def timed(frame: Frame, time: str | None) -> Frame:
@@ -369,8 +368,7 @@ def seconds_of(name: str, raw: RawColumn) -> Floats:
     DataError
         If some are missing or unreadable.
     """
-    times = raw.values if raw.storage != "text" else parse_times(raw.values)[0]
-    times = np.asarray(times, dtype=np.float64)
+    times = as_times(raw)
     if not np.isfinite(times).all():
         raise DataError(
             f"{np.count_nonzero(~np.isfinite(times))} of {len(times)} times in column {name!r} "

@@ -20,7 +20,7 @@ from improbable.data.schema import (
     check_given,
     check_names,
     fit_column,
-    named_kinds,
+    known_kinds,
     named_likelihoods,
     schema_error,
     warn_of_zones,
@@ -84,7 +84,7 @@ class TableCodec:
                 f"Found array with {frame.n_rows} sample(s) (n_samples={frame.n_rows}) while a "
                 f"minimum of {FEWEST_ROWS} is required. Pass more rows to fit."
             )
-        kinds = named_kinds(self.kinds, frame)
+        kinds = known_kinds(self.kinds, frame)
         likelihoods = named_likelihoods(self.likelihood, frame)
         by_name = isinstance(self.likelihood, Mapping)
         columns = tuple(
@@ -197,7 +197,8 @@ class TableCodec:
         SchemaError
             If columns are missing or of another type.
         """
-        return self.matched(read_frame(data))
+        by_name = self.library != "numpy"
+        return self.matched(read_frame(data, [c.name for c in self.columns] if by_name else None))
 
     def matched(self, frame: Frame) -> Frame:
         """A table that matches the fitted one, in fitted order; errors as in `read`."""
@@ -213,7 +214,7 @@ class TableCodec:
         Parameters
         ----------
         data : data frame, array, list, or Frame
-            With the columns seen at fit, in any order; further ones are ignored.
+            With the columns seen at fit, in any order; further ones are not read.
 
         Returns
         -------
@@ -249,7 +250,7 @@ class TableCodec:
         values : ndarray of shape (n_samples, event_size)
             Encoded rows.
         carried : Frame, optional
-            Where identifiers come from; without it they are missing.
+            Where identifiers come from, if it has them; without it they are missing.
         """
         decoded = {c.name: self.inverse_column(i, values) for i, c in enumerate(self.modeled)}
         out: dict[str, RawColumn] = {}
@@ -257,11 +258,11 @@ class TableCodec:
             if column.name in decoded:
                 raw = decoded[column.name]
                 out[column.name] = RawColumn(raw, column.kind.storage, column.dtype)
-            elif carried is not None:
-                out[column.name] = carried.columns[column.name]
-            else:
+            elif carried is None:
                 nothing = np.full(len(values), None, dtype=object)
                 out[column.name] = RawColumn(nothing, "text", column.dtype)
+            elif column.name in carried.columns:
+                out[column.name] = carried.columns[column.name]
         if carried is None:
             return Frame(out, len(values), self.library, labels=self.labels)
         return replace(carried, columns=out, n_rows=len(values))
@@ -279,10 +280,8 @@ class TableCodec:
         decoded = self.inverse_transform(values, source)
         columns = dict(decoded.columns)
         for column in self.modeled:
-            kept = column.read(source.columns[column.name])[0]
-            blank = np.array([v is None or v != v for v in kept], dtype=bool)
-            cells = np.where(blank, columns[column.name].values, kept)
-            columns[column.name] = RawColumn(cells, column.storage, column.suiting(kept[~blank]))
+            cells = columns[column.name].values
+            columns[column.name] = column.filled(source.columns[column.name], cells)
         return replace(decoded, columns=columns)
 
     def scattered(self, frame: Frame, rng: np.random.Generator, kept: Any = ()) -> Frame:
@@ -358,7 +357,7 @@ class TableCodec:
 
     def is_reordered(self, frame: Frame) -> bool:
         """Whether a table holds the columns seen at fit in another order."""
-        known = [column.name for column in self.columns]
+        known = [column.name for column in self.columns if column.name in frame.columns]
         return [name for name in frame.columns if name in set(known)] != known
 
     def to_json(self) -> dict[str, Any]:

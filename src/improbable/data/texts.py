@@ -1,14 +1,18 @@
 """Text to numbers, moments and truth values, and back."""
 
+import re
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from improbable.data.clock import clock_text, is_clock, parse_clock
 from improbable.data.parts import Bools, Floats
 
 Texts = NDArray[np.object_]
 NULL_WORDS = tuple(",NA,N/A,n/a,#N/A,#NA,<NA>,NaN,nan,-NaN,-nan,null,NULL,None,?".split(","))
 TRUE_WORDS = frozenset({"true", "t", "1", "1.0", "yes"})
+TOO_FINE = r"(\.\d{6})\d{1,3}($|[^\d])"  # digits of a second beyond the sixth
 FALSE_WORDS = frozenset({"false", "f", "0", "0.0", "no"})
 
 
@@ -70,6 +74,9 @@ def _plain_word(word: str, dtype: str) -> str | None:
     if dtype == "Boolean":
         lower = word.strip().casefold()
         return "True" if lower in TRUE_WORDS else "False" if lower in FALSE_WORDS else word
+    if is_clock(dtype):
+        seconds = parse_clock(word)
+        return word if seconds is None else str(clock_text(np.array([seconds]))[0])
     if "Int" in dtype or "Float" in dtype:
         number = parse_number(word)
         return word if number is None or abs(number) >= 2**53 else number_word(number)
@@ -83,6 +90,8 @@ def parse_number(value: str | None) -> float | None:
     """Number of a text; NaN for none or a word for nothing, None where it is no number."""
     if value is None or value.strip() in NULL_WORDS:
         return np.nan
+    if _is_foreign(value):
+        return None
     word = value.strip().casefold()
     if word in ("true", "false"):
         return float(word == "true")
@@ -96,9 +105,27 @@ def parse_numbers(values: Texts) -> tuple[Floats, Bools]:
     """Numbers of texts, NaN where there is none, and which could not be read."""
     try:
         numbers = np.array([np.nan if v is None else float(v) for v in values], dtype=np.float64)
+        foreign = _is_foreign("".join(v for v in values if v is not None))
     except ValueError:
+        foreign = True
+    if foreign:
         return _each([parse_number(value) for value in values])
     return numbers, np.zeros(len(values), dtype=bool)
+
+
+def _is_foreign(text: str) -> bool:
+    """Whether Python alone would take a text for a number: 1_000, and digits of other scripts."""
+    return "_" in text or not text.isascii()
+
+
+def parse_clocks(values: Texts) -> tuple[Floats, Bools]:
+    """Seconds since midnight of texts, also of numbers, and which could not be read."""
+    return _each([_clock_or_number(value) for value in values])
+
+
+def _clock_or_number(value: str | None) -> float | None:
+    seconds = None if value is None else parse_clock(value)
+    return parse_number(value) if seconds is None else seconds
 
 
 def parse_times(values: Texts) -> tuple[Floats, Bools]:
@@ -119,6 +146,7 @@ def parse_time(value: str | None) -> float | None:
         return np.nan
     if len(text) < 8 or not text[:4].isdigit():
         return None
+    text = re.sub(TOO_FINE, r"\1\2", text)
     try:
         stamp = pa.scalar(text).cast(pa.timestamp("us", "UTC" if _zoned(text) else None))
     except (pa.ArrowInvalid, UnicodeEncodeError):

@@ -1,11 +1,12 @@
 """What series can be asked for: choices of their codec, and windows no longer than they are."""
 
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from improbable.data.frames import Frame
 from improbable.data.timeline import Timeline
 from improbable.errors import DataError, DataWarning, SchemaError
 
@@ -38,7 +39,7 @@ def check_choices(choices: Mapping[str, Any]) -> None:
             raise DataError(f"{name} must be the name of one column, not {value!r}. {remedy}.")
 
 
-def check_names(names: Iterable[str | None], columns: Collection[str]) -> None:
+def check_names(names: Iterable[str | None], frame: Frame) -> None:
     """Refuse names of time or entity that no column has.
 
     Raises
@@ -46,9 +47,10 @@ def check_names(names: Iterable[str | None], columns: Collection[str]) -> None:
     SchemaError
     """
     for name in names:
-        if name is not None and name not in columns:
+        if name is not None and name not in frame.columns:
             raise SchemaError(
-                f"No column is called {name!r}; there are: {', '.join(columns)}. "
+                f"No column is called {name!r}; there are: "
+                f"{', '.join((*frame.columns, *frame.unread))}. "
                 "Name one of them as time or entity."
             )
 

@@ -138,7 +138,7 @@ class WindowCodec:
         return time_column(frame) if self.time == "auto" else self.time
 
     def _timeline(self, frame: Frame) -> Timeline:
-        check_names((self.time, self.entity), frame.columns)
+        check_names((self.time, self.entity), frame)
         entities = None
         if self.entity is not None:
             names = frame.columns[self.entity].values.astype(str)
@@ -161,7 +161,7 @@ class WindowCodec:
         """The columns of values: all but time and entity."""
         apart = (self.time, self.entity)
         columns = {name: raw for name, raw in frame.columns.items() if name not in apart}
-        if not columns:
+        if not (columns or frame.unread):
             raise DataError("The series has no column of values. Pass one or more.")
         return replace(frame, columns=columns)
 

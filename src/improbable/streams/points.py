@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from improbable.data.frames import Frame, read_frame
 from improbable.data.parts import Bools, Floats
-from improbable.data.raw import RawColumn
+from improbable.data.raw import RawColumn, as_times
 from improbable.data.rows import DenseRows
 from improbable.data.schema import Column
 from improbable.data.series import WindowRows, timed
 from improbable.data.table import TableCodec
-from improbable.data.texts import number_text, parse_times, time_text
+from improbable.data.texts import number_text, time_text
 from improbable.data.timeline import LONGEST_GAP, Timeline, places_ahead
 from improbable.data.windows import WindowCodec
 from improbable.errors import DataError, ImprobableError, SchemaError
@@ -154,6 +154,13 @@ class Reader:
         derived = self.codec.derived if isinstance(self.codec, WindowCodec) else ()
         return [column for column in self.point.columns if column.name not in derived]
 
+    @property
+    def _wanted(self) -> list[str] | None:
+        """Columns to read where they have names; all if those of training had none."""
+        head = [name for name in self._head if name is not None]
+        names = [*head, *(column.name for column in self._asked)]
+        return None if self.codec.library == "numpy" else names
+
     def _frame(self, data: Any) -> Frame:
         if isinstance(data, Frame):
             return data
@@ -177,7 +184,7 @@ class Reader:
         if isinstance(data, np.ndarray) and data.ndim == 2 and data.dtype == np.float64:
             raws = (RawColumn(column, "number", "Float64") for column in data.T.copy())
             return Frame({f"x{i}": raw for i, raw in enumerate(raws)}, len(data), "numpy")
-        return _table(data)
+        return _table(data, self._wanted)
 
     def _of_dicts(self, rows: list[Any]) -> Frame:
         """Columns of dicts: what a dict does not name is missing, as null is."""
@@ -200,7 +207,7 @@ class Reader:
         return Frame(columns, len(rows), self.codec.library)
 
     def _cells(self, values: Frame) -> DenseRows:
-        same = all(values.columns[c.name].storage == c.storage for c in self.point.columns)
+        same = all(values.columns[c.name].storage == c.storage for c in self.point.modeled)
         if same:
             return self.point.transform(values)
         return self.point.transform(extended(values, self.known)).take(slice(values.n_rows))
@@ -228,9 +235,9 @@ def _point(data: Any) -> Any:
     return np.nan if missing else data
 
 
-def _table(data: Any) -> Frame:
+def _table(data: Any, wanted: list[str] | None) -> Frame:
     try:
-        return read_frame(data)
+        return read_frame(data, wanted)
     except ImprobableError:
         raise
     except ValueError as error:  # scikit-learn advises to reshape what is no point at all
@@ -271,7 +278,7 @@ def _objects(cells: list[Any]) -> NDArray[np.object_]:
 def _times(name: str, raw: RawColumn) -> tuple[Floats, list[Any]]:
     """Times as numbers, and as they are told."""
     stamps: list[Any] = raw.values.tolist()
-    times = np.asarray(parse_times(raw.values)[0] if raw.storage == "text" else raw.values, float)
+    times = as_times(raw)
     if not np.isfinite(times).all():
         raise DataError(
             f"A time in column {name!r} is missing or unreadable. Pass one with each point."

@@ -1,0 +1,57 @@
+"""Times of day as seconds since midnight, and back."""
+
+import re
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from improbable.data.parts import Floats
+
+Texts = NDArray[np.object_]
+CLOCK = "Clock"
+TURN = 86_400.0
+TOLD = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d(?:\.\d{1,9})?))?", re.ASCII)
+
+
+def is_clock(dtype: str) -> bool:
+    """Whether a type is one of times of day."""
+    return dtype.startswith(CLOCK)
+
+
+def clock_type(unit: str) -> str:
+    """Name of the type of times of day in ticks of a unit."""
+    return f"{CLOCK}(time_unit={unit!r})"
+
+
+def read_clock(cells: Any) -> Floats:
+    """Seconds since midnight of an Arrow array; NaN where missing."""
+    ticks = cells.cast(pa.time64("ns")).cast(pa.int64()).to_numpy(zero_copy_only=False)
+    seconds: Floats = ticks.astype(np.float64) / 1e9
+    return seconds
+
+
+def parse_clock(word: str) -> float | None:
+    """Seconds since midnight of a text such as 14:30 or 14:30:05.25; None if it is no such."""
+    found = TOLD.fullmatch(word.strip())
+    if found is None:
+        return None
+    return int(found[1]) * 3600.0 + int(found[2]) * 60.0 + float(found[3] or 0)
+
+
+def clock_text(seconds: Floats) -> Texts:
+    """Times of day as text, no longer than they need be; None where NaN."""
+    out = np.empty(len(seconds), dtype=object)
+    out[:] = arrow_clock(seconds, "us").to_pylist()
+    out[:] = [None if cell is None else cell.isoformat() for cell in out]
+    return out
+
+
+def arrow_clock(seconds: Floats, unit: str) -> pa.Array:
+    """Times of day in ticks of a unit."""
+    missing = ~np.isfinite(seconds)
+    ticks = np.round(np.mod(np.where(missing, 0.0, seconds), TURN) * 1e6) % (TURN * 1e6)
+    kind = pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
+    cells = pa.array(ticks.astype(np.int64), mask=missing).cast(pa.time64("us"))
+    return cells.cast(kind, safe=False)
