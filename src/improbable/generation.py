@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from improbable.data.parts import FILL_ROUNDS, likeliest
 from improbable.distributions import DiagonalNormal
 from improbable.errors import DataError
 from improbable.isolation import isolated
@@ -18,7 +19,6 @@ from improbable.vae import VAE, Batch
 
 Floats = NDArray[np.float64]
 Surface = Callable[[Floats], tuple[Floats, Callable[[Floats], Floats]]]
-FILL_ROUNDS = 10
 BLOCK = 1_000
 PROPOSALS = 2_000
 
@@ -267,6 +267,28 @@ def filled_where_missing(vae: VAE, batch: Batch) -> tuple[Tensor, Tensor]:
         hidden = gone[holed].to(visible.dtype)
         values, visible = values.clone(), visible.clone()
         values[holed], visible[holed] = fill_in(vae, batch[holed], visible[holed], hidden)
+    return values, visible
+
+
+def completed(vae: VAE, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Rows as the encoder sees them, and what of them is visible.
+
+    A cell without any observed part is what the others let expect, in the form
+    that cells come in. A posterior that knows less of a row is wider, and would
+    be far from the kernels of p(z), which are those of whole rows.
+    """
+    if vae.looks_back or bool((batch.observed > 0.0).all()):
+        return batch.values, batch.observed
+    values, visible = filled_where_missing(vae, batch)
+    hidden = (visible > batch.observed).cpu().numpy()
+    some = np.flatnonzero(hidden.any(axis=1))
+    if len(some):
+        holed = torch.from_numpy(some)
+        filled = values[holed].cpu().numpy()
+        found = likeliest(vae.parts, vae.part_cell.tolist(), filled, hidden[some])
+        likely, held = (torch.from_numpy(array).to(values) for array in found)
+        values, visible = values.clone(), visible.clone()
+        values[holed], visible[holed] = likely, visible[holed] * held
     return values, visible
 
 

@@ -1,21 +1,23 @@
 """After training: the prior of the scores, and what is made of the rows kept out."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from improbable.data.parts import Floats
 from improbable.data.rows import DenseRows, Rows
 from improbable.distributions import DiagonalNormal
 from improbable.errors import CalibrationWarning
 from improbable.explanations import Reference
+from improbable.generation import completed
 from improbable.lengths import Leveling
 from improbable.model import Model, as_batch, typical_cells
 from improbable.priors import Prior, aggregated_posterior, widened_posterior
-from improbable.vae import VAE
+from improbable.vae import VAE, Batch
 
 REFERENCE_ROWS = 2_000
 REFERENCE_ENTRIES = 2_000_000
@@ -24,6 +26,7 @@ LEVEL_ROWS = 1_000
 AT_ONCE = 1_024
 PROBED_ROWS = 24
 FEWEST_LENGTHS, ROWS_A_LENGTH = 25, 2
+See = Callable[[VAE, Batch], tuple[Tensor, Tensor]]
 
 
 def make_prior(
@@ -31,7 +34,8 @@ def make_prior(
 ) -> Prior:
     """Prior of the scores: that of training, or "aggregated" over rows that training saw.
 
-    Each member has at most 4,096 of them, other ones as far as there are enough.
+    Each member has at most 4,096 of them, other ones as far as there are enough,
+    with missing cells as they are when rows are scored.
     Where rows overlap kernels are as wide as those held out ask for.
     """
     if name in ("normal", "mixture"):
@@ -41,7 +45,7 @@ def make_prior(
         return widened_posterior(_encoded(vae, train.take(slice(PRIOR_ROWS))), held_out)
     most = vae.n_members * PRIOR_ROWS
     parts = train.take(slice(most)), validation.take(slice(max(0, most - len(train))))
-    return aggregated_posterior(_shared_out(_encoded(vae, *parts)))
+    return aggregated_posterior(_shared_out(_encoded(vae, *parts, see=completed)))
 
 
 def _shared_out(posterior: DiagonalNormal) -> DiagonalNormal:
@@ -54,12 +58,16 @@ def _shared_out(posterior: DiagonalNormal) -> DiagonalNormal:
     return DiagonalNormal(posterior.mean[members, rows], posterior.log_scale[members, rows])
 
 
+def _as_observed(vae: VAE, batch: Batch) -> tuple[Tensor, Tensor]:
+    return batch.values, batch.observed
+
+
 @torch.no_grad()
-def _encoded(vae: VAE, *parts: Rows) -> DiagonalNormal:
-    """q(z given x) of all rows, few at a time."""
+def _encoded(vae: VAE, *parts: Rows, see: See = _as_observed) -> DiagonalNormal:
+    """q(z given x) of all rows, few at a time, each batch as `see` has it."""
     places = [(rows, i) for rows in parts for i in range(0, len(rows), AT_ONCE)]
     batches = [as_batch(rows.take(slice(i, i + AT_ONCE))) for rows, i in places]
-    found = [vae.encode(batch.values, batch.observed) for batch in batches]
+    found = [vae.encode(*see(vae, batch)) for batch in batches]
     sides = ([one.mean for one in found], [one.log_scale for one in found])
     return DiagonalNormal(*(torch.cat(side, dim=1) for side in sides))
 

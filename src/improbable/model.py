@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,12 +14,12 @@ from torch import Tensor
 from improbable import calibration, generation, scores
 from improbable.data.codec import Codec
 from improbable.data.parts import Bools, Floats
-from improbable.data.rows import Rows
+from improbable.data.rows import DenseRows, Rows
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.expectations import Conditional, stretches
 from improbable.explanations import Reference
-from improbable.generation import filled_where_missing
+from improbable.generation import completed, filled_where_missing
 from improbable.isolation import isolated
 from improbable.latent.gaussians import Posterior
 from improbable.lengths import Leveling
@@ -32,7 +32,6 @@ DECIMALS = 9
 PER_COLUMN = frozenset(
     {"expected_log_prob", "log_expected_prob", "log_marginal", "elbo", "conditional_log_prob"}
 )
-LATENT = frozenset({"log_marginal", "elbo", "kl"})
 PARTIAL = frozenset({"elbo", "kl"})
 PROBED_CELLS = 4096
 MOST_PROBED = 256
@@ -74,6 +73,9 @@ class Model:
         them.
     known_stretch : ndarray of shape (n_columns,), optional
         `stretch` as a file holds it.
+    completes : bool
+        Whether the encoder sees expected cells in place of missing ones. False
+        of models from before format 4, which go on as they were calibrated.
     """
 
     codec: Codec
@@ -90,6 +92,7 @@ class Model:
     leveling: Leveling | None = None
     probe: Rows | None = None
     known_stretch: Floats | None = None
+    completes: bool = True
 
     @cached_property
     def stretch(self) -> Floats:
@@ -157,13 +160,17 @@ class Model:
     def draws(self, batch: Batch) -> scores.Draws:
         """Draws of z for each row of a batch.
 
-        Where rows span many items the encoder sees what the model expects of
-        those missing (Xu et al., "Donut", 2018, section 3.3), and the prior
-        counts as far as cells are judged.
+        The encoder sees what the model expects of missing cells (Xu et al.,
+        "Donut", 2018, section 3.3). Where rows span many items the prior counts
+        as far as cells are judged.
         """
         span = self.codec.span
         if span is None:
-            return scores.draw(self.vae, batch, self.noise, prior=self.prior)
+            visible = batch.observed
+            if self.completes:
+                values, visible = completed(self.vae, batch)
+                batch = replace(batch, values=values)
+            return scores.draw(self.vae, batch, self.noise, visible, self.prior)
         values, visible = filled_where_missing(self.vae, batch)
         judged = 1.0 if span.judged is None else torch.from_numpy(span.judged)
         batch = replace(batch, values=values, observed=batch.observed * judged)
@@ -249,38 +256,34 @@ def as_batch(rows: Rows, dtype: torch.dtype = torch.float64) -> Batch:
 def typical_cells(model: Model, rows: Rows) -> Floats:
     """Nats that a missing cell of each column stands for in the decision score.
 
-    The median over rows of what the cell adds: its share of the log prob, and
-    the change of -KL(q to p) when the encoder sees it. Zero for a column never
-    observed, and for what the score leaves out.
+    The median over rows of what the cell adds: its share of the log prob, or,
+    of a score that has no shares, the fall when the cell goes missing. Zero for
+    a column never observed, and for what a score leaves out.
 
     Parameters
     ----------
     model : Model
         Its `reference` holds the shares of `rows`.
     rows : Rows
-        Held-out rows; a few of them are looked at column by column.
+        Held-out rows; a few of them are looked at column by column where need be.
 
     Returns
     -------
     ndarray of shape (n_columns,)
     """
-    shares = model.reference.shares
-    n_columns = shares.shape[1]
+    n_columns = model.reference.shares.shape[1]
     if model.codec.sizes(rows) is not None:  # cells are absent by nature, none is missing
         return np.zeros(n_columns)
-    added = np.where(np.isnan(shares), np.nan, 0.0)
-    if model.score_function in PER_COLUMN:
-        added = shares
-    alone = Reference(added).typical
+    in_shares = model.score_function in PER_COLUMN
+    alone = model.reference.typical if in_shares else np.zeros(n_columns)
     if model.codec.span is not None:
         return (
             alone - _spread_divergence(model, rows) if model.score_function in PARTIAL else alone
         )
-    if model.score_function not in LATENT or n_columns > MOST_PROBED:
+    if in_shares or n_columns > MOST_PROBED:
         return alone
-    probed = min(len(shares), max(8, min(64, PROBED_CELLS // n_columns)))
-    added = added[:probed] - _divergence(model, as_batch(rows.take(slice(probed))))
-    return np.where(np.isnan(added).all(axis=0), alone, Reference(added).typical)
+    probed = min(len(rows), max(8, min(64, PROBED_CELLS // n_columns)))
+    return Reference(_falls(model, rows.take(slice(probed)))).typical
 
 
 def _spread_divergence(model: Model, rows: Rows) -> Floats:
@@ -291,16 +294,20 @@ def _spread_divergence(model: Model, rows: Rows) -> Floats:
     return out
 
 
-@isolated()
-def _divergence(model: Model, batch: Batch) -> Floats:
-    """Fall of KL(q to p) when a cell is hidden from the encoder, shape (n, n_columns)."""
-    vae = model.vae
-    columns = torch.tensor(sorted(set(vae.part_column.tolist())), dtype=torch.long)
-    kept = (vae.part_column != columns.unsqueeze(1)).to(batch.observed.dtype)
-    seen = torch.cat([torch.ones_like(kept[:1]), kept]).unsqueeze(1) * batch.observed
-    values = batch.values.repeat(len(seen), 1)
-    kl = model.prior.kl(vae.encode(values, seen.flatten(0, 1))).mean(dim=0)
-    found = kl.view(len(seen), -1).cpu().numpy()
-    out = np.zeros((len(batch), len(model.codec.names)))
-    out[:, columns.cpu().numpy()] = (found[0] - found[1:]).T
+def _falls(model: Model, rows: Rows) -> Floats:
+    """Fall of the decision score when a cell goes missing, shape (n, n_columns)."""
+    whole = model.score(rows, model.score_function)
+    known = {f.name: np.asarray(getattr(rows, f.name)) for f in fields(DenseRows)}
+    columns = np.asarray(model.codec.part_columns)
+    widths = [part.width for part in model.codec.parts]
+    entry_columns = np.repeat(columns, widths)
+    out = np.where(rows.missing, np.nan, 0.0)
+    for column in np.unique(columns):
+        seen = {
+            "values": known["values"] * (entry_columns != column),
+            "observed": known["observed"] & (columns != column),
+            "offsets": known["offsets"] * (np.arange(out.shape[1]) != column),
+        }
+        fewer = DenseRows(**{**known, **seen})
+        out[:, column] += whole - model.score(fewer, model.score_function)
     return out

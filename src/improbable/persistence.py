@@ -111,6 +111,7 @@ def _header(detector: VAEDetector, model: Model) -> dict[str, Any]:
         "history": asdict(model.history),
         "calibration": {"n": len(model.held_out), "apart": model.held_out_apart, **_level(model)},
         "offset": detector.offset_,
+        "completes": model.completes,
         "directions": {name: _plain_direction(d) for name, d in detector.directions_.items()},
     }
 
@@ -222,6 +223,7 @@ def _model(header: dict[str, Any], arrays: Arrays) -> Model:
         history=history,
         settings=settings,
         leveling=None if level is None else Leveling.from_json(level),
+        completes=bool(header.get("completes", False)),
         known_stretch=np.nan_to_num(stretch, nan=1.0).clip(1.0, MOST_STRETCH),
     )
 

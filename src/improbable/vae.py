@@ -84,6 +84,7 @@ class VAE(nn.Module):
     """
 
     mixture: LearnedMixture | None
+    parts: tuple[Part, ...]
     low: Tensor
     high: Tensor
     entry_part: Tensor
@@ -108,7 +109,7 @@ class VAE(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.likelihood = encoder, decoder, likelihood
         self.latent_dim, self.n_members, self.mixture = latent_dim, n_members, None
-        self.n_columns, self.n_cells = n_columns, n_cells
+        self.n_columns, self.n_cells, self.parts = n_columns, n_cells, tuple(parts)
         widths = torch.tensor([part.width for part in parts], dtype=torch.long)
         entry_part = torch.repeat_interleave(torch.arange(len(parts)), widths)
         self.register_buffer("entry_part", entry_part, persistent=False)

@@ -11,6 +11,7 @@ from improbable.errors import DataError
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+FILL_ROUNDS = 10  # of encoding and decoding a row with missing cells
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,42 @@ def judged_cells(
         unseen=unseen,
         out_of_range=np.zeros_like(missing) if out_of_range is None else out_of_range & known,
     )
+
+
+def likeliest(
+    parts: Sequence[Part], cells: Sequence[int], values: Floats, hidden: Bools
+) -> tuple[Floats, Bools]:
+    """Rows whose hidden parts, given as means, are as parts of rows come.
+
+    One name of several, a truth value, and no size where the value is zero.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+    cells : sequence of int
+        Cell that each part belongs to.
+    values : ndarray of shape (n, event_size)
+    hidden : ndarray of bool of shape (n, n_parts)
+
+    Returns
+    -------
+    values : ndarray of shape (n, event_size)
+    held : ndarray of bool of shape (n, n_parts)
+        False where a hidden part holds nothing.
+    """
+    values, held, end = values.copy(), np.ones_like(hidden), 0
+    for i, part in enumerate(parts):
+        start, end = end, end + part.width
+        gone = hidden[:, i]
+        if part.likelihood == "categorical":
+            chosen = values[gone, start:end].argmax(axis=1)
+            values[gone, start:end] = np.eye(part.width)[chosen]
+        elif part.likelihood == "bernoulli":
+            values[gone, start] = np.round(values[gone, start])
+        elif i and cells[i] == cells[i - 1] and parts[i - 1].likelihood == "bernoulli":
+            held[gone, i] = values[gone, start - 1] > 0.0
+            values[gone, start] *= held[gone, i]
+    return values, held
 
 
 def known_names(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ torch, as far as scoring by likelihoods needs it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, Protocol
@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from improbable.data.parts import Bools, Floats, Part
-from improbable.data.rows import Rows
+from improbable.data.parts import FILL_ROUNDS, Bools, Floats, Part, likeliest
+from improbable.data.rows import DenseRows, Rows, dense
 from improbable.portable.densities import LOG_2PI, Block, blocks_of
 
 LOG_SCALE_BOUND = 7.0
@@ -142,18 +142,24 @@ class Network:
     encoder, decoder : Perceptron
     parts : tuple of Part
         Of an encoded row.
+    cells : ndarray of int of shape (n_parts,)
+        Cell that each part belongs to.
     tied_params : ndarray of shape (n_members, 1, param_size)
         Raw outputs that belong to a column whatever z is.
     prior : Prior
     noise : ndarray of shape (n_draws, latent_dim)
+    completes : bool
+        Whether the encoder sees expected cells in place of missing ones.
     """
 
     encoder: Perceptron
     decoder: Perceptron
     parts: tuple[Part, ...]
+    cells: NDArray[np.int64]
     tied_params: Floats
     prior: Prior
     noise: Floats
+    completes: bool = True
 
     @cached_property
     def likelihood(self) -> tuple[Block, ...]:
@@ -177,6 +183,42 @@ class Network:
         sides = [[part.low for part in self.parts], [part.high for part in self.parts]]
         low, high = np.array(sides, dtype=np.float32).astype(np.float64)[:, self.entry_part]
         return low, high
+
+    @cached_property
+    def together(self) -> Bools:
+        """Which parts belong to one cell, shape (n_parts, n_parts)."""
+        found: Bools = self.cells[:, None] == self.cells
+        return found
+
+    def completed(self, rows: Rows) -> Rows:
+        """Rows with missing cells as the encoder sees them; see `generation.completed`."""
+        if not self.completes or rows.observed.all():
+            return rows
+        holed = ~(rows.observed @ self.together)
+        some = np.flatnonzero(holed.any(axis=1))
+        if not len(some):
+            return rows
+        hidden = holed[some]
+        filled = self.filled(dense(rows.take(some)), hidden)
+        likely, held = likeliest(self.parts, self.cells.tolist(), filled.values, hidden)
+        values, observed = rows.values.copy(), rows.observed.copy()
+        values[some], observed[some] = likely, filled.observed & held
+        return replace(dense(rows), values=values, observed=observed)
+
+    def filled(self, rows: DenseRows, hidden: Bools) -> DenseRows:
+        """Rows whose hidden parts hold what the others let expect; see `generation.fill_in`."""
+        gone, everything = hidden[:, self.entry_part], rows.observed | hidden
+        values, size = np.where(gone, 0.0, rows.values), rows.values.shape[1]
+        clipped = np.clip(values, *self.bounds) * rows.observed[:, self.entry_part]
+        inputs = np.concatenate([clipped, rows.observed], axis=-1)
+        for _ in range(FILL_ROUNDS):
+            loc = self.encoder(inputs)[..., : self.noise.shape[-1]]
+            mean = self.mean(self.decode(loc)).mean(axis=0)
+            np.copyto(values, mean, where=gone)
+            np.clip(mean, *self.bounds, out=mean)
+            np.copyto(inputs[:, :size], mean, where=gone)
+            inputs[:, size:] = everything
+        return replace(rows, values=values, observed=everything)
 
     def encode(self, rows: Rows) -> Gaussian:
         """q(z given x); the encoder sees values clipped to the range of the training rows."""
@@ -253,7 +295,7 @@ class Draws:
     @cached_property
     def posterior(self) -> Gaussian:
         """q(z given x)."""
-        return self.network.encode(self.rows)
+        return self.network.encode(self.network.completed(self.rows))
 
     @cached_property
     def z(self) -> Floats:

@@ -202,7 +202,7 @@ def _scorer(path: PathLike, header: Header, arrays: Arrays) -> Scorer:
         codec=codec,
         held_out=np.sort(_floats(arrays, "held_out", (None,))),
         typical=_floats(arrays, "typical", (len(codec.names),)),
-        network=_network(codec, header["settings"], arrays),
+        network=_network(codec, header, arrays),
     )
 
 
@@ -213,7 +213,8 @@ def _needs_torch(path: PathLike, why: str) -> FormatError:
     )
 
 
-def _network(codec: TableCodec, settings: Header, arrays: Arrays) -> Network:
+def _network(codec: TableCodec, header: Header, arrays: Arrays) -> Network:
+    settings = header["settings"]
     n_members, latent_dim = int(settings["n_members"]), int(settings["latent_dim"])
     param_size = sum(block.param_size for block in blocks_of(codec.parts))
     inputs = [codec.event_size + len(codec.parts), *settings["hidden"], 2 * latent_dim]
@@ -222,9 +223,11 @@ def _network(codec: TableCodec, settings: Header, arrays: Arrays) -> Network:
         encoder=_perceptron(arrays, "vae.encoder", n_members, inputs),
         decoder=_perceptron(arrays, "vae.decoder", n_members, outputs),
         parts=codec.parts,
+        cells=codec.part_columns,
         tied_params=_floats(arrays, "vae.tied_params", (n_members, 1, param_size)),
         prior=_prior(arrays, n_members, latent_dim),
         noise=_floats(arrays, "noise", (None, latent_dim)),
+        completes=bool(header.get("completes", False)),
     )
 
 

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.data.parts import Bools, Floats
-from improbable.data.rows import Rows
+from improbable.data.rows import Rows, dense
 from improbable.data.series import Series
 from improbable.explanations import Explanation
 from improbable.generation import Mixture
 from improbable.model import Model
 from improbable.reasons import Findings, explain_columns, explain_rows
-from improbable.streams.swift import Swift, conditional, dense, shares
+from improbable.streams.swift import Swift, conditional, shares
 
 
 def explain_points(

@@ -15,11 +15,10 @@ from scipy.special import softmax
 from torch import nn
 
 from improbable.data.parts import Bools, Floats
-from improbable.data.rows import DenseRows, Rows
+from improbable.data.rows import DenseRows, Rows, dense
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.errors import ImprobableWarning
-from improbable.generation import FILL_ROUNDS
 from improbable.generation import Mixture as Predictive
 from improbable.model import PARTIAL, Model
 from improbable.networks import MemberMLP
@@ -76,15 +75,17 @@ def plain_network(model: Model) -> Swift | None:
     networks = all(isinstance(side, MemberMLP) for side in (vae.encoder, vae.decoder))
     if not (known and parts and codec.parts and networks) or prior is None or trained is None:
         return None
+    cells = codec.part_columns if codec.span is None else codec.span.part_cells
     network = Network(
         encoder=_perceptron(vae.encoder),
         decoder=_perceptron(vae.decoder),
         parts=codec.parts,
+        cells=cells,
         tied_params=_plain(vae.tied_params),
         prior=prior,
         noise=_plain(model.noise),
+        completes=model.completes,
     )
-    cells = codec.part_columns if codec.span is None else codec.span.part_cells
     place = np.unique(cells, return_inverse=True)[1].astype(np.intp)
     if place.max() + 1 == len(place):  # a part a cell: the order of cells is that of parts
         place = np.arange(len(place))
@@ -169,7 +170,7 @@ def conditional(swift: Swift, rows: DenseRows, visible: Bools) -> Predictive:
     visible : ndarray of bool of shape (n, n_parts)
     """
     network = swift.as_trained
-    draws = Draws(network, _filled(network, replace(rows, observed=visible), ~visible))
+    draws = Draws(network, network.filled(replace(rows, observed=visible), ~visible))
     raw = network.decode(draws.z)
     with np.errstate(over="ignore"):
         parts = network.log_prob_parts(raw, rows.values) * visible
@@ -187,26 +188,10 @@ def _draws(model: Model, swift: Swift, rows: Rows) -> Draws:
     counted = seen.observed if span.judged is None else seen.observed & span.judged
     gone = ~swift.observed_cells(seen.observed)[:, swift.place]
     if gone.any():
-        seen = _filled(swift.network, seen, gone)
+        seen = swift.network.filled(seen, gone)
     draws = Draws(swift.network, replace(seen, observed=counted))
     draws.__dict__["posterior"] = swift.network.encode(seen)
     return draws
-
-
-def _filled(network: Network, rows: DenseRows, hidden: Bools) -> DenseRows:
-    """Rows whose hidden parts hold what the others let expect; see `generation.fill_in`."""
-    gone, everything = hidden[:, network.entry_part], rows.observed | hidden
-    values, size = np.where(gone, 0.0, rows.values), rows.values.shape[1]
-    clipped = np.clip(values, *network.bounds) * rows.observed[:, network.entry_part]
-    inputs = np.concatenate([clipped, rows.observed], axis=-1)
-    for _ in range(FILL_ROUNDS):
-        loc = network.encoder(inputs)[..., : network.noise.shape[-1]]
-        mean = network.mean(network.decode(loc)).mean(axis=0)
-        np.copyto(values, mean, where=gone)
-        np.clip(mean, *network.bounds, out=mean)
-        np.copyto(inputs[:, :size], mean, where=gone)
-        inputs[:, size:] = everything
-    return replace(rows, values=values, observed=everything)
 
 
 def _settled(model: Model, scores: Floats, rows: Rows) -> Floats:
@@ -214,12 +199,6 @@ def _settled(model: Model, scores: Floats, rows: Rows) -> Floats:
     if absent.any():
         scores = scores + absent @ model.typical
     return settled(np.round(scores, DECIMALS), model.held_out)
-
-
-def dense(rows: Rows) -> DenseRows:
-    """Rows put together once and for all, without what is said of their cells."""
-    nothing = np.zeros((len(rows), 0), dtype=bool)
-    return DenseRows(rows.values, rows.observed, rows.offsets, *[nothing] * 3)
 
 
 def _perceptron(network: nn.Module) -> Perceptron:
