@@ -33,6 +33,7 @@ from improbable import (
 )
 from improbable.calibration import p_values, q_values
 from improbable.data.numeric import bend
+from improbable.errors import NotCalibratedError
 from improbable.explanations import Reference
 from improbable.model import typical_cells
 from improbable.priors import AggregatedPosterior, StandardNormal
@@ -888,3 +889,51 @@ def test_a_row_at_the_offset_itself_is_no_outlier():
     flagged = np.flatnonzero(detector.predict(rows) == -1)
     np.testing.assert_array_equal(detector.training_outliers_, flagged)
     assert len(flagged) == 60
+
+
+def equicorrelated(n, seed, r=0.99, d=5):
+    rng = np.random.default_rng(seed)
+    return np.sqrt(r) * rng.normal(size=(n, 1)) + np.sqrt(1 - r) * rng.normal(size=(n, d))
+
+
+@pytest.fixture(scope="module")
+def tight():
+    return VAEDetector(random_state=0).fit(equicorrelated(1500, 0))
+
+
+@pytest.mark.parametrize("n_missing", [1, 3])
+def test_rows_with_missing_cells_are_flagged_no_more_often(tight, n_missing):
+    """Of rows whose columns tell nearly all of each other; the exact test flags .05 as well."""
+    rows = equicorrelated(2000, 1)
+    rows[:, :n_missing] = np.nan
+    share = np.mean(tight.p_values(rows) <= 0.05)
+    assert share <= 0.05 + 4.0 * np.sqrt(0.05 * 0.95 * (1 / 2000 + 1 / 300))
+
+
+def test_a_likely_row_with_a_missing_name_is_no_anomaly():
+    def table(n, seed):
+        rng = np.random.default_rng(seed)
+        told = np.where(rng.random(n) < 0.15, "yes", "no")
+        return pd.DataFrame({"told": told, "side": np.where(rng.random(n) < 0.5, "u", "v")})
+
+    detector = VAEDetector(random_state=0).fit(table(1000, 0))
+    rows = pd.DataFrame({"told": ["yes", "yes", "yes"], "side": ["u", "v", None]})
+    p = detector.p_values(rows)
+    assert p[2] >= 0.5 * min(p[:2])
+
+
+@pytest.mark.parametrize("name", ["log_prob_of_mean", "log_prob_moment_matched"])
+def test_scores_without_shares_know_what_a_missing_cell_stands_for(name):
+    detector = VAEDetector(score_function=name, random_state=0).fit(equicorrelated(1000, 0, 0.5))
+    rows = equicorrelated(1000, 1, 0.5)
+    whole = np.median(detector.score_samples(rows))
+    rows[:, 0] = np.nan
+    assert np.median(detector.score_samples(rows)) == pytest.approx(whole, abs=0.3)
+
+
+def test_no_drift_is_told_where_no_row_was_kept_out():
+    rows = np.random.default_rng(0).normal(size=(12, 3))
+    with pytest.warns(CalibrationWarning, match="most p-values are too small"):
+        detector = fast().fit(rows)
+    with pytest.raises(NotCalibratedError):
+        detector.drift(rows)

@@ -349,3 +349,14 @@ def test_focused_survives_json_and_records_without_a_knee_are_read():
     assert NumericEncoding.from_json(record) == replace(encoding, knee=0.0)
     with pytest.raises(DataError, match="not finite"):
         NumericEncoding.from_json({**record, "knee": float("nan")})
+
+
+def test_values_above_zero_come_back_above_zero():
+    rng = np.random.default_rng(0)
+    low = np.linspace(-9.0, 0.0, 50)[:, None]
+    for values in (np.exp(rng.normal(size=400)), np.exp(3.0 * rng.normal(size=400))):
+        for unit in (0.0, 0.1):
+            encoding = NumericEncoding.fit(values, unit=unit)
+            assert encoding.inverse_transform(low).min() == pytest.approx(values.min())
+    touching = np.append(rng.random(400), 0.0)
+    assert NumericEncoding.fit(touching).inverse_transform(low).min() == 0.0

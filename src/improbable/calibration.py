@@ -306,6 +306,11 @@ def drift(levels: ArrayLike, counts: ArrayLike, held_out: ArrayLike) -> Drift:
     -------
     Drift
 
+    Raises
+    ------
+    NotCalibratedError
+        If `held_out` is empty.
+
     References
     ----------
     .. [1] N. Smirnov, "Table for Estimating the Goodness of Fit of Empirical
@@ -313,6 +318,10 @@ def drift(levels: ArrayLike, counts: ArrayLike, held_out: ArrayLike) -> Drift:
     """
     levels, counts = np.asarray(levels, dtype=np.float64), np.asarray(counts, dtype=np.float64)
     m, reference = int(counts.sum()), _ranked(held_out)
+    if len(reference) == 0:
+        raise NotCalibratedError(
+            "No rows were kept out of training, so drift cannot be told. Fit on more rows."
+        )
     if m == 0:
         return Drift(0.0, 1.0, 0)
     as_low = np.searchsorted(reference, reference, side="right")

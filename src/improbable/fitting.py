@@ -335,8 +335,9 @@ def warn_of(model: Model) -> None:
         warnings.warn(f"Training ended: {history.message}.", TrainingWarning, stacklevel=4)
     if not model.held_out_apart:
         warnings.warn(
-            f"Only {len(model.held_out)} rows: none could be kept out of training, so p-values "
-            f"are optimistic. Pass {FEWEST_TO_SPLIT} rows or more.",
+            f"Only {len(model.held_out)} rows: none could be kept out of training, so new rows "
+            f"score lower than these, and most p-values are too small. Pass {FEWEST_TO_SPLIT} "
+            "rows or more.",
             CalibrationWarning,
             stacklevel=4,
         )

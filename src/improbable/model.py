@@ -116,6 +116,11 @@ class Model:
         return given
 
     @property
+    def kept_out(self) -> Floats:
+        """Held-out scores of rows that took no part in training; none if there were too few."""
+        return self.held_out if self.held_out_apart else self.held_out[:0]
+
+    @property
     def lead(self) -> int:
         """The member with the best held-out ELBO."""
         return int(np.argmax(self.history.best_elbo))

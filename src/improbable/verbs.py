@@ -57,12 +57,12 @@ class RowVerbs:
         Raises
         ------
         NotCalibratedError
-            If no rows were held out.
+            If no rows were kept out of training.
         """
         model = self._fitted()
         p = model.p_values(model.decision_scores(model.codec.transform(model.codec.read(X))))
         levels, counts = np.unique(p, return_counts=True)
-        return drift(levels, counts, model.held_out)
+        return drift(levels, counts, model.kept_out)
 
     def stream(
         self,

@@ -1,7 +1,6 @@
 """Commands that stream rows through a model into a file."""
 
 import time
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -79,7 +78,7 @@ def score(
         speed = round(found.n_rows / (time.perf_counter() - started))
     line = f"{counted(found.n_rows, 'row')}, {found.n_flagged:,} flagged at {question}"
     record = {"rows": found.n_rows, "flagged": found.n_flagged, "alpha": alpha, "fdr": fdr}
-    facts = {"output": output, "rows_per_second": speed, "drift": asdict(found.drift)}
+    facts = {"output": output, "rows_per_second": speed, "drift": found.drift_record}
     report(f"{line}, {speed:,} rows/s{found.remark}", {**record, **facts}, json=json)
 
 

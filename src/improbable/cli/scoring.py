@@ -5,7 +5,8 @@ the p-values, until the last one is known.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -39,12 +40,17 @@ class Outcome:
 
     n_rows: int
     n_flagged: int
-    drift: calibration.Drift
+    drift: calibration.Drift | None
+
+    @property
+    def drift_record(self) -> dict[str, Any] | None:
+        """Drift as plain values; None where no rows were kept out of training."""
+        return None if self.drift is None else asdict(self.drift)
 
     @property
     def remark(self) -> str:
         """A word on drift; nothing without it."""
-        if not self.drift.is_drift:
+        if self.drift is None or not self.drift.is_drift:
             return ""
         return (
             "; as a whole the rows differ from those held out at fit (Kolmogorov-Smirnov "
@@ -87,7 +93,8 @@ class Scoring:
             with rows_bar("writing", shown=shown, total=feed.n_rows) as moved:
                 flagged = self._write(scored, feed, output, format=format, moved=moved)
         scored.tally.warn(self.question, len(self.model.held_out))
-        drift = scored.tally.drift(self.model.held_out)
+        known = self.model.kept_out
+        drift = scored.tally.drift(known) if len(known) else None
         return Outcome(feed.n_rows, flagged, drift)
 
     def _judged(self, feed: Feed) -> Judged:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from improbable.cli import parsing
 from improbable.cli.album import as_batch
 from improbable.cli.console import aligned, counted, number
-from improbable.cli.feed import cast_first
+from improbable.cli.feed import cast_first, types_of
 from improbable.cli.inputs import Feed, InputFile, open_feed
 from improbable.cli.labels import KNOWN, check_column, listed
 from improbable.cli.places import Moved, Places, encode, find_places, typed_places
@@ -76,10 +76,13 @@ class Indexing:
         return posterior, ids, pa.table(known) if known else None
 
     def _typed(self, column: Any) -> Any:
-        """Column, as numbers if it came as text and holds nothing else."""
+        """Column, as numbers or times if it came as text and holds nothing else."""
         column = _plain(column)
         text = self.feed.text and pa.types.is_string(column.type)
-        return cast_first(column, NUMBERS) if text else column
+        if not text:
+            return column
+        found = cast_first(column, NUMBERS)
+        return found if found.type in NUMBERS else cast_first(column, types_of("time"))
 
 
 def _plain(column: Any) -> Any:

@@ -12,6 +12,7 @@ from improbable.errors import DataError
 SCALE_FLOOR = 0.1
 SPIKE_SHARE = 0.2
 LARGEST = 1e8
+RESOLUTION = 1e-9
 LEAST_SPREAD = 1e-12
 WINSOR = 10.0
 LEAST_SHARE = 0.1
@@ -134,14 +135,23 @@ class NumericEncoding:
 
     def inverse_transform(self, encoded: Floats) -> Floats:
         """Values in the column's own unit."""
-        with np.errstate(over="ignore"):
-            size = unbend(encoded[:, -1], self.knee) if self.knee else encoded[:, -1]
-            size = size * self.scale + self.loc
-            values = np.sinh(np.clip(size, -700, 700)) * self.unit if self.unit else size
-        values = np.clip(values, -np.finfo(float).max, np.finfo(float).max)
+        values = self._value(encoded[:, -1])
         if self.spike:
             values = np.where(encoded[:, 0] > 0.5, values, 0.0)
-        return np.maximum(values, 0.0) if self.nonnegative else values
+        return np.maximum(values, self.least) if self.nonnegative else values
+
+    @property
+    def least(self) -> float:
+        """Smallest value of a column that is never negative: zero, or above it the least seen."""
+        seen = 0.0 if self.spike else float(self._value(np.array([self.low]))[0])
+        return seen if seen > RESOLUTION * (self.unit or self.scale) else 0.0
+
+    def _value(self, size: Floats) -> Floats:
+        with np.errstate(over="ignore"):
+            size = unbend(size, self.knee) if self.knee else size
+            size = size * self.scale + self.loc
+            values = np.sinh(np.clip(size, -700, 700)) * self.unit if self.unit else size
+        return np.clip(values, -np.finfo(float).max, np.finfo(float).max)
 
     def _size(self, values: Floats) -> Floats:
         with np.errstate(over="ignore"):
