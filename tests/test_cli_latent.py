@@ -679,6 +679,18 @@ def test_a_file_without_rows_says_so(new, model, tmp_path):
     assert os.listdir(tmp_path) == ["empty.csv"]
 
 
+def test_dates_of_text_files_filter_as_dates(new, model, tmp_path):
+    """The column is a time stamp in the index, whatever file it came from."""
+    run("neighbors", "build", new, "-m", model, "-o", tmp_path / "i.parquet")
+    index = LatentIndex.load(tmp_path / "i.parquet")
+    assert pa.types.is_timestamp(index.columns["since"].type)
+    args = ["neighbors", "search", "--index", tmp_path / "i.parquet", "--z", "0,0", "-k", "60"]
+    times = sorted(index.columns["since"].to_pylist())
+    span = f"since={times[5].isoformat()}..{times[9].isoformat()}"
+    inside = sum(times[5] <= time <= times[9] for time in times)
+    assert run(*args, "--where", span)[0].count("\n") == 1 + inside < 61
+
+
 def test_search_for_rows_needs_their_model(den, new, model, index, tmp_path):
     args = ["neighbors", "search", new, "--index", index]
     assert "Pass it with -m." in fails(*args)

@@ -12,7 +12,6 @@ from improbable.errors import DataError
 SCALE_FLOOR = 0.1
 SPIKE_SHARE = 0.2
 LARGEST = 1e8
-RESOLUTION = 1e-9
 LEAST_SPREAD = 1e-12
 WINSOR = 10.0
 LEAST_SHARE = 0.1
@@ -37,6 +36,8 @@ class NumericEncoding:
         Whether zero is a part of its own.
     nonnegative : bool
         Whether no training value is negative, so that none is ever given back.
+    least : float
+        Smallest value given back then: the smallest one seen, 0 beside a spike.
     low, high : float
         Range of the encoded training values.
     floor : float
@@ -51,6 +52,7 @@ class NumericEncoding:
     unit: float = 0.0
     spike: bool = False
     nonnegative: bool = False
+    least: float = 0.0
     low: float = -1.0
     high: float = 1.0
     floor: float = SCALE_FLOOR
@@ -69,7 +71,9 @@ class NumericEncoding:
         raw = cls(unit=unit, spike=spike)
         sizes = values[values != 0.0] if spike else values
         loc, scale = _loc_scale(raw._link(sizes))
-        raw = replace(raw, loc=loc, scale=scale, nonnegative=bool(values.min() >= 0.0))
+        least = 0.0 if spike else max(float(values.min()), 0.0)
+        nonnegative = bool(values.min() >= 0.0)
+        raw = replace(raw, loc=loc, scale=scale, nonnegative=nonnegative, least=least)
         encoded = raw._size(sizes)
         return replace(
             raw,
@@ -135,23 +139,14 @@ class NumericEncoding:
 
     def inverse_transform(self, encoded: Floats) -> Floats:
         """Values in the column's own unit."""
-        values = self._value(encoded[:, -1])
+        with np.errstate(over="ignore"):
+            size = unbend(encoded[:, -1], self.knee) if self.knee else encoded[:, -1]
+            size = size * self.scale + self.loc
+            values = np.sinh(np.clip(size, -700, 700)) * self.unit if self.unit else size
+        values = np.clip(values, -np.finfo(float).max, np.finfo(float).max)
         if self.spike:
             values = np.where(encoded[:, 0] > 0.5, values, 0.0)
         return np.maximum(values, self.least) if self.nonnegative else values
-
-    @property
-    def least(self) -> float:
-        """Smallest value of a column that is never negative: zero, or above it the least seen."""
-        seen = 0.0 if self.spike else float(self._value(np.array([self.low]))[0])
-        return seen if seen > RESOLUTION * (self.unit or self.scale) else 0.0
-
-    def _value(self, size: Floats) -> Floats:
-        with np.errstate(over="ignore"):
-            size = unbend(size, self.knee) if self.knee else size
-            size = size * self.scale + self.loc
-            values = np.sinh(np.clip(size, -700, 700)) * self.unit if self.unit else size
-        return np.clip(values, -np.finfo(float).max, np.finfo(float).max)
 
     def _size(self, values: Floats) -> Floats:
         with np.errstate(over="ignore"):
