@@ -185,16 +185,30 @@ class Network:
         return low, high
 
     @cached_property
-    def together(self) -> Bools:
-        """Which parts belong to one cell, shape (n_parts, n_parts)."""
-        found: Bools = self.cells[:, None] == self.cells
-        return found
+    def place(self) -> NDArray[np.intp]:
+        """Cell of each part, among those that have parts, shape (n_parts,)."""
+        place = np.unique(self.cells, return_inverse=True)[1].astype(np.intp)
+        one_each = place.max() + 1 == len(place)  # the order of cells is that of parts then
+        return np.arange(len(place)) if one_each else place
+
+    @cached_property
+    def _by_cell(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Parts in order of their cells, and where each cell begins among them."""
+        order = np.argsort(self.place, kind="stable")
+        return order, np.searchsorted(self.place[order], np.arange(self.place.max() + 1))
+
+    def observed_cells(self, observed: Bools) -> Bools:
+        """Cells with an observed part, shape (n, n_cells)."""
+        order, starts = self._by_cell
+        if len(starts) == len(order):
+            return observed
+        return np.logical_or.reduceat(observed[:, order], starts, axis=1)
 
     def completed(self, rows: Rows) -> Rows:
         """Rows with missing cells as the encoder sees them; see `generation.completed`."""
         if not self.completes or rows.observed.all():
             return rows
-        holed = ~(rows.observed @ self.together)
+        holed = ~self.observed_cells(rows.observed)[:, self.place]
         some = np.flatnonzero(holed.any(axis=1))
         if not len(some):
             return rows

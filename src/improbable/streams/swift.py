@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.special import softmax
 from torch import nn
 
@@ -41,23 +40,10 @@ class Swift:
     network : Network
     as_trained : Network
         The same under the prior of training, which `conditional` weighs by.
-    place : ndarray of int of shape (n_parts,)
-        Cell of each part, among those that have parts.
-    order, starts : ndarray of int
-        Parts in order of their cells, and where each cell begins among them.
     """
 
     network: Network
     as_trained: Network
-    place: NDArray[np.intp]
-    order: NDArray[np.intp]
-    starts: NDArray[np.intp]
-
-    def observed_cells(self, observed: Bools) -> Bools:
-        """Cells with an observed part, shape (n, n_cells)."""
-        if len(self.starts) == len(self.order):
-            return observed
-        return np.logical_or.reduceat(observed[:, self.order], self.starts, axis=1)
 
 
 def plain_network(model: Model) -> Swift | None:
@@ -86,12 +72,7 @@ def plain_network(model: Model) -> Swift | None:
         noise=_plain(model.noise),
         completes=model.completes,
     )
-    place = np.unique(cells, return_inverse=True)[1].astype(np.intp)
-    if place.max() + 1 == len(place):  # a part a cell: the order of cells is that of parts
-        place = np.arange(len(place))
-    order = np.argsort(place, kind="stable")
-    starts = np.searchsorted(place[order], np.arange(place.max() + 1))
-    swift = Swift(network, replace(network, prior=trained), place, order, starts)
+    swift = Swift(network, replace(network, prior=trained))
     if _agrees(model, swift):
         return swift
     warnings.warn(
@@ -142,7 +123,7 @@ def shares(model: Model, swift: Swift, rows: Rows) -> Floats:
 def _scores(model: Model, swift: Swift, rows: Rows) -> Floats:
     draws = _draws(model, swift, rows)
     if model.codec.span is not None and model.score_function in PARTIAL:
-        share = swift.observed_cells(draws.rows.observed).mean(axis=-1)
+        share = swift.network.observed_cells(draws.rows.observed).mean(axis=-1)
         draws.__dict__["kl"] = swift.network.prior.kl(draws.posterior) * share
     with np.errstate(over="ignore"):
         found: Floats = SCORES[model.score_function](draws).mean(axis=0)
@@ -186,7 +167,7 @@ def _draws(model: Model, swift: Swift, rows: Rows) -> Draws:
     if span is None:
         return Draws(swift.network, seen)
     counted = seen.observed if span.judged is None else seen.observed & span.judged
-    gone = ~swift.observed_cells(seen.observed)[:, swift.place]
+    gone = ~swift.network.observed_cells(seen.observed)[:, swift.network.place]
     if gone.any():
         seen = swift.network.filled(seen, gone)
     draws = Draws(swift.network, replace(seen, observed=counted))
