@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from improbable import VAEDetector, held_out
+from improbable.data.parts import Part, likeliest
 from improbable.distributions import DiagonalNormal
 from improbable.model import as_batch
 
@@ -45,3 +46,25 @@ def test_kernels_lie_where_rows_that_training_saw_do(monkeypatch):
     calibrated = {round(s, 9) for s in model.held_out.tolist()}
     seen = model.decision_scores(model.codec.transform(rows[sorted(found[0] | found[1])]))
     assert not calibrated & {round(s, 9) for s in seen.tolist()}
+
+
+def test_hidden_parts_come_as_parts_of_rows_do():
+    """The likeliest of names, a truth value, and a size only where there is one."""
+    parts = [Part("categorical", 3), Part("bernoulli"), Part("normal"), Part("normal")]
+    values = np.array([[0.2, 0.5, 0.3, 0.4, 2.0, 7.0], [0.5, 0.1, 0.4, 0.6, 2.0, 7.0]])
+    hidden = np.array([[True, True, True, False]] * 2)
+    found, held = likeliest(parts, [0, 1, 1, 2], values, hidden)
+    np.testing.assert_array_equal(found, [[0, 1, 0, 0, 0, 7], [1, 0, 0, 1, 2, 7]])
+    np.testing.assert_array_equal(held, [[True, True, False, True], [True] * 4])
+    untouched = likeliest(parts, [0, 1, 1, 2], values, np.zeros_like(hidden))[0]
+    np.testing.assert_array_equal(untouched, values)
+
+
+def test_kernels_of_rows_with_missing_cells_are_where_such_rows_are_scored():
+    rows = np.random.default_rng(0).normal(size=(60, 1)) + np.zeros((1, 4))
+    rows[:, 0] = np.where(np.arange(60) % 2 == 0, np.nan, rows[:, 0])
+    model = VAEDetector(random_state=0, max_steps=5).fit(rows).model_
+    posterior = model.posterior(model.codec.transform(rows))
+    kernels = model.prior.loc[model.lead].numpy()
+    apart = np.linalg.norm(posterior.loc[:, None] - kernels, axis=-1).min(axis=1)
+    assert np.sum(apart < 1e-4) >= len(kernels)
