@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, norm
 from sklearn.metrics import roc_auc_score
 
-from improbable.errors import DataError, DataWarning
+from improbable.errors import DataError, DataWarning, ImprobableError
 from improbable.latent.algebra import (
     center,
     combine,
@@ -178,17 +178,17 @@ def test_energy_has_the_slope_it_says():
 def test_path_errors():
     with pytest.raises(DataError, match="one space"):
         interpolate([1.0], [1.0, 2.0], 3)
-    with pytest.raises(DataError, match="2 or more, got 1"):
+    with pytest.raises(ImprobableError, match="2 or more, got 1"):
         interpolate([1.0], [2.0], 1)
-    with pytest.raises(DataError, match="whole number"):
+    with pytest.raises(ImprobableError, match="whole number"):
         interpolate([1.0], [2.0], 2.5)
     with pytest.raises(DataError, match="got 'round'"):
         interpolate([1.0], [2.0], 3, "round")
     with pytest.raises(DataError, match="geodesic with surface="):
         interpolate([1.0], [2.0], 3, "geodesic")
-    with pytest.raises(DataError, match="Finite numbers in one row"):
+    with pytest.raises(ImprobableError, match="A point must be finite numbers"):
         interpolate([np.nan], [2.0], 3)
-    with pytest.raises(DataError, match="Finite numbers in one row"):
+    with pytest.raises(DataError, match="Numbers in one row"):
         interpolate([[1.0]], [2.0], 3)
     lost = surface(lambda z: np.full((len(z), 1), np.inf), lambda z: np.zeros((len(z), 1, 1)))
     with pytest.raises(DataError, match="no finite values"):
@@ -424,7 +424,7 @@ def test_traverse_moves_one_coordinate():
     for dim in (-1, 2, 0.5):
         with pytest.raises(DataError, match="from 0 to 1"):
             traverse([1.0, 2.0], dim, [0.0])
-    with pytest.raises(DataError, match="Finite numbers"):
+    with pytest.raises(ImprobableError, match="values must be finite numbers"):
         traverse([1.0, 2.0], 0, [np.nan])
 
 

@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from improbable.errors import DataError, DataWarning
+from improbable.errors import DataError, DataWarning, ImprobableError
 from improbable.latent import clusters
 from improbable.latent.clusters import DIVERGENCES, Clusters, cluster, evidence, hierarchy
 from improbable.latent.gaussians import Posterior, jeffreys, kl_divergence
@@ -432,6 +432,12 @@ def test_numbers_of_clusters_that_are_no_numbers(count):
     for verb in (cluster, hierarchy):
         with pytest.raises(DataError, match="must be whole numbers, got .* Ask for 1 to 10"):
             verb(some_rows(10, 2), count)
+
+
+def test_a_tree_is_cut_once():
+    for count in (None, [2, 3]):
+        with pytest.raises(ImprobableError, match="n_clusters must be one whole number, got "):
+            hierarchy(some_rows(10, 2), count)
 
 
 def test_a_number_of_clusters_may_be_of_numpy():

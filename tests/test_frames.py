@@ -313,9 +313,9 @@ def test_column_names_that_are_numbers_become_text():
         (np.ones((2, 2, 2)), ValueError, "dim 3"),
         ([[1, 2], [3]], ValueError, "inhomogeneous"),
         ([], ValueError, "2D array"),
-        (pd.Series([1, 2]), ValueError, "2-dimensional|2D"),
-        (None, ValueError, "2D array"),
-        ("a,b", ValueError, "2D array"),
+        (pd.Series([1, 2]), DataError, "single row or column"),
+        (None, DataError, "NoneType is no table"),
+        ("a,b", DataError, "is text and no table"),
     ],
 )
 def test_what_is_no_table_is_refused(data, error, message):

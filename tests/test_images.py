@@ -38,6 +38,7 @@ def bars(n, seed, height=9, width=12):
     return images.astype(np.uint8)
 
 
+pytestmark = pytest.mark.xdist_group("images")  # so that one process alone fits the detectors
 TRAIN, NEW = bars(400, 0), bars(60, 1)
 ODD = np.swapaxes(bars(60, 2, 12, 9), 1, 2).copy()
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from improbable import DataError, SequenceCodec, VAEDetector, load, save
+from improbable import DataError, ImprobableError, SequenceCodec, VAEDetector, load, save
 from improbable.codes import Codes
 from improbable.data.sequences import LONGEST
 from improbable.data.tokens import END, UNKNOWN, from_names, read_sequences, to_names
@@ -72,6 +72,9 @@ def allowed(walk):
     return places[:1] == [0] and all(
         NEXT[a, b] > 0 for a, b in zip(places, places[1:], strict=False)
     )
+
+
+pytestmark = pytest.mark.xdist_group("sequences")  # so that one process alone fits the detector
 
 
 @pytest.fixture(scope="module")
@@ -500,7 +503,7 @@ def test_strings_and_lists_do_not_mix(detector):
     with pytest.raises(DataError, match="not lists of tokens"):
         SequenceCodec("tokens").fit(["ab", "cd"])
     for wrong in ({"unit": "bytes"}, {"max_length": 0}, {"min_count": "two"}):
-        with pytest.raises(DataError, match=next(iter(wrong))):
+        with pytest.raises(ImprobableError, match=next(iter(wrong))):
             SequenceCodec(**wrong).fit([["a"], ["b"]])
 
 

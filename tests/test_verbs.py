@@ -371,7 +371,7 @@ def test_prior_can_be_named(detector):
     ("call", "error", "message"),
     [
         (lambda d: d.decode([1.0]), DataError, "finite numbers a point"),
-        (lambda d: d.decode(np.full((1, 2), np.nan)), DataError, "finite numbers"),
+        (lambda d: d.decode(np.full((1, 2), np.nan)), ImprobableError, "finite numbers"),
         (lambda d: d.interpolate(TABLE[:2], TABLE[:1]), DataError, "One row is wanted, got 2"),
         (lambda d: d.steer(TABLE[:1], "nothing"), ImprobableError, "No direction is called"),
         (lambda d: d.add_direction(" ", TABLE[:9], TABLE[9:]), ImprobableError, "must be text"),

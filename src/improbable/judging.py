@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from improbable import calibration, results
+from improbable import arguments, calibration, results
 from improbable.data.codec import Source
 from improbable.data.frames import Frame
 from improbable.data.parts import Bools, Floats
@@ -49,9 +49,9 @@ class Question:
 
     def check(self) -> None:
         """Refuse rates outside (0, 1)."""
-        results.check_level("alpha", self.alpha)
+        arguments.level("alpha", self.alpha)
         if self.fdr is not None:
-            results.check_level("fdr", self.fdr)
+            arguments.level("fdr", self.fdr)
 
     def flags(self, p: Floats, q: Floats) -> Any:
         """Which rows are outliers."""

@@ -2,13 +2,12 @@
 
 import warnings
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable import calibration, generation, randomness
+from improbable import arguments, calibration, generation, randomness
 from improbable.data.codec import Source
 from improbable.data.frames import write_frame
 from improbable.data.parts import Bools, Floats
@@ -17,7 +16,7 @@ from improbable.data.rows import Rows
 from improbable.data.series import Series
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
-from improbable.errors import CalibrationWarning, DataError, DataWarning, ImprobableError
+from improbable.errors import CalibrationWarning, DataWarning, ImprobableError
 from improbable.model import Model, as_batch
 from improbable.priors import AggregatedPosterior, GaussianMixture, Prior, StandardNormal
 from improbable.reasons import explain_rows
@@ -71,12 +70,6 @@ class Detection:
         return np.rec.fromarrays([getattr(self, n) for n in names], names=names)  # type: ignore[call-overload]
 
 
-def check_level(name: str, level: float) -> None:
-    """Refuse a false-alarm rate outside (0, 1)."""
-    if not isinstance(level, Real) or not 0.0 < level < 1.0:
-        raise ImprobableError(f"{name} must be a number between 0 and 1, got {level!r}.")
-
-
 def warn_unsupported(alpha: float, n: int, *, tail: bool | None) -> None:
     """Say so when no row can reach a p-value of `alpha`; `tail` is None where none is offered."""
     if tail or alpha >= calibration.smallest_p(n):
@@ -116,9 +109,9 @@ def detect(
     model: Model, source: Source, *, alpha: float, fdr: float | None = None, tail: bool = False
 ) -> Detection:
     """Decision, evidence and reasons for rows or other items."""
-    check_level("alpha", alpha)
+    arguments.level("alpha", alpha)
     if fdr is not None:
-        check_level("fdr", fdr)
+        arguments.level("fdr", fdr)
     if fdr is None:
         warn_unsupported(alpha, len(model.held_out), tail=tail)
     rows = model.codec.transform(source)
@@ -186,19 +179,16 @@ def sample(
     model: Model, n_samples: int, *, prior: str | None, given: Any, random_state: Any
 ) -> Any:
     """New rows, as the kind of data the model learned from."""
-    if not isinstance(n_samples, int | np.integer) or n_samples < 1:
-        raise ImprobableError(f"n_samples must be a whole number, 1 or more, got {n_samples!r}.")
+    n = arguments.whole("n_samples", n_samples)
     rng = randomness.numpy_generator(randomness.seed_sequence(random_state))
     density = _prior_named(model, prior)
     if given is None:
-        drawn = generation.sample_prior(model.vae, density, int(n_samples), model.lead, rng)
+        drawn = generation.sample_prior(model.vae, density, n, model.lead, rng)
         return drawn_items(model, model.codec.inverse_transform(drawn), rng).to_native()
-    source = model.codec.partial(given, int(n_samples))
+    source = model.codec.partial(given, n)
     rows = model.codec.transform(source.take(np.arange(1)))
-    if rows.unseen.any():
-        raise DataError("given holds a value never seen in training. Give a known one.")
     batch = as_batch(rows)
-    z, ess = generation.points_given(model.vae, density, batch, int(n_samples), model.lead, rng)
+    z, ess = generation.points_given(model.vae, density, batch, n, model.lead, rng)
     if ess < FEWEST_EFFECTIVE:
         warnings.warn(
             f"What is given is rare: the sample rests on {ess:.0f} effective draws. "

@@ -1,10 +1,9 @@
 """The constructor's arguments, checked: each refusal says what to pass instead."""
 
 from collections.abc import Mapping
-from numbers import Integral, Real
 from typing import Any
 
-from improbable import randomness
+from improbable import arguments, randomness
 from improbable.data.codec import Codec
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
@@ -31,17 +30,16 @@ def check_settings(params: Mapping[str, Any]) -> Settings:
     codec = _codec(params)
     for name in ("latent_dim", "max_steps", "n_draws"):
         if params[name] != "auto":
-            _check_whole(name, params[name])
+            arguments.whole(name, params[name])
     for name in ("n_members", "batch_size", "budget"):
-        _check_whole(name, params[name])
+        arguments.whole(name, params[name])
     for name in ("validation_fraction", "calibration_fraction"):
         _check_share(name, params[name], top=0.5, zero=name == "calibration_fraction")
     if params["contamination"] not in ("auto", "unknown"):
         _check_share("contamination", params["contamination"], top=0.5, zero=False)
-    if not _is_number(params["learning_rate"]) or not 0.0 < params["learning_rate"] < 1.0:
-        _refuse("learning_rate", "a number between 0 and 1", params["learning_rate"])
+    arguments.level("learning_rate", params["learning_rate"])
     if params["prior"] not in ("auto", "aggregated", "normal", "mixture"):
-        _refuse("prior", "'auto', 'aggregated', 'normal' or 'mixture'", params["prior"])
+        arguments.refuse("prior", "'auto', 'aggregated', 'normal' or 'mixture'", params["prior"])
     score_named(params["score_function"])
     hidden = _layers("hidden", params["hidden"])
     mirror = params["decoder_hidden"]
@@ -82,25 +80,12 @@ def _training(params: Mapping[str, Any], codec: Codec) -> TrainConfig:
     )
 
 
-def _refuse(name: str, wanted: str, got: Any) -> None:
-    raise ImprobableError(f"{name} must be {wanted}, got {got!r}.")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _check_whole(name: str, value: Any) -> None:
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        _refuse(name, "a whole number, 1 or more", value)
-
-
 def _codec(params: Mapping[str, Any]) -> Codec:
     codec = params["codec"]
     if codec is None:
         return TableCodec(params["columns"], params["likelihood"])
     if isinstance(codec, type) or not hasattr(codec, "inverse_transform"):
-        _refuse("codec", "a codec such as ImageCodec()", codec)
+        arguments.refuse("codec", "a codec such as ImageCodec()", codec)
     windows = isinstance(codec, WindowCodec) and params["columns"] is not None
     if params["columns"] is not None or params["likelihood"] != "auto":
         raise ImprobableError(
@@ -113,9 +98,9 @@ def _codec(params: Mapping[str, Any]) -> Codec:
 
 def _check_share(name: str, value: Any, *, top: float, zero: bool) -> None:
     low = "0 or more" if zero else "above 0"
-    if not _is_number(value) or not (0.0 <= value <= top) or (value == 0.0 and not zero):
+    if not arguments.is_number(value) or not (0.0 <= value <= top) or (value == 0.0 and not zero):
         auto = "'auto', 'unknown' or " if name == "contamination" else ""
-        _refuse(name, f"{auto}a number {low} and at most {top}", value)
+        arguments.refuse(name, f"{auto}a number {low} and at most {top}", value)
 
 
 def _layers(name: str, value: Any) -> tuple[int, ...]:
@@ -124,5 +109,5 @@ def _layers(name: str, value: Any) -> tuple[int, ...]:
     except (TypeError, ValueError):
         sizes = (0,)
     if not all(size >= 1 for size in sizes):
-        _refuse(name, "a sequence of whole numbers such as (128, 128)", value)
+        arguments.refuse(name, "a sequence of whole numbers such as (128, 128)", value)
     return sizes

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from improbable import generation, randomness, results
+from improbable import arguments, generation, randomness, results
 from improbable.calibration import Drift, drift
 from improbable.data.parts import Floats
 from improbable.errors import DataError, ImprobableError
@@ -182,7 +182,7 @@ class LatentVerbs:
             If points have another width, or are not finite.
         """
         model = self._fitted()
-        points = self._points(np.atleast_2d(np.asarray(z, dtype=np.float64)))
+        points = self._points(np.atleast_2d(arguments.numbers("z", z)))
         rng = randomness.numpy_generator(randomness.seed_sequence(random_state)) if draw else None
         decoded = generation.decode_points(model.vae, points, model.lead, rng)
         return results.drawn_items(model, model.codec.inverse_transform(decoded), rng).to_native()
@@ -218,12 +218,10 @@ class LatentVerbs:
             Times the posterior's standard deviation; 0 varies by p(x given z) alone.
         random_state : int, Generator, RandomState or None
         """
-        if not np.isfinite(spread) or spread < 0.0:
-            raise ImprobableError(f"spread must be a number, 0 or more, got {spread!r}.")
+        wide, n = arguments.number("spread", spread), arguments.whole("n_samples", n_samples)
         found = _one(self.posterior(row), "row")
         rng = randomness.numpy_generator(randomness.seed_sequence(random_state))
-        noise = rng.standard_normal((_count(n_samples), found.loc.shape[1]))
-        z = found.loc + spread * found.scale * noise
+        z = found.loc + wide * found.scale * rng.standard_normal((n, found.loc.shape[1]))
         return self.decode(z, draw=True, random_state=rng)
 
     def interpolate(self, a: Any, b: Any, n_samples: int = 10, *, path: str = "linear") -> Any:
@@ -389,9 +387,3 @@ def _one(posterior: Posterior, what: str) -> Posterior:
     if len(posterior) != 1:
         raise DataError(f"One {what} is wanted, got {len(posterior)}. Pass a table of one row.")
     return posterior
-
-
-def _count(n_samples: Any) -> int:
-    if not isinstance(n_samples, int | np.integer) or n_samples < 1:
-        raise ImprobableError(f"n_samples must be a whole number, 1 or more, got {n_samples!r}.")
-    return int(n_samples)

@@ -100,14 +100,15 @@ def evaluate(
     and whether p-values keep their promise on normal rows. With --compare, three plain detectors
     stand beside the model, and it says when one of them wins.
     """
+    from improbable.arguments import level
     from improbable.cli.baselines import fit_baselines, read_matrix
     from improbable.cli.evaluation import check_label, evaluation, evaluation_lines, read_judged
     from improbable.cli.inputs import InputFile, open_feed
     from improbable.cli.labels import Labels
     from improbable.persistence import load
-    from improbable.results import check_level, warn_unsupported
+    from improbable.results import warn_unsupported
 
-    check_level("alpha", alpha)
+    level("alpha", alpha)
     fitted = load(model).model_
     check_label(fitted.codec, label)
     warn_unsupported(alpha, len(fitted.held_out), tail=None)

@@ -1,9 +1,11 @@
 """The only door for tables: any data frame, array or list to plain columns, and back."""
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from numbers import Real
+from os import PathLike
 from typing import Any, cast
 
 import narwhals as nw
@@ -263,6 +265,7 @@ def _word(value: Any) -> str | None:
 
 
 def _read_array(data: Any) -> Frame:
+    _refuse_what_is_no_table(data)
     if getattr(data, "ndim", 2) > 2:
         raise DataError(
             f"Found array with dim {data.ndim}, a table has 2. "
@@ -289,6 +292,28 @@ def _read_array(data: Any) -> Frame:
         columns = [_read_objects(column) for column in objects.T]
     named = {f"x{i}": column for i, column in enumerate(columns)}
     return Frame(named, len(array), "numpy")
+
+
+def _refuse_what_is_no_table(data: Any) -> None:
+    """Say how to make a table of what is often passed in place of one."""
+    if hasattr(data, "iloc") and getattr(data, "ndim", 2) == 1:
+        raise DataError(
+            "A single row or column is no table. Pass one row as X.iloc[[0]], one column as "
+            "X[['name']]."
+        )
+    if isinstance(data, Mapping):
+        raise DataError(
+            "A dict is no table. Pass one row as [row], columns as a data frame made of them."
+        )
+    if isinstance(data, str | PathLike):
+        raise DataError(
+            f"{str(data)!r} is text and no table. Read the file first, as in "
+            "pandas.read_csv(path), or use the command line."
+        )
+    if data is None or isinstance(data, Real | Iterator):
+        raise DataError(
+            f"{type(data).__name__} is no table. Pass a data frame, an array, or a list of rows."
+        )
 
 
 def _type_name(dtype: np.dtype[Any]) -> str:

@@ -325,6 +325,23 @@ def check_given(given: list[str], names: Sequence[str]) -> None:
             raise SchemaError(f"No modeled column is called {name!r}. {hint}")
 
 
+def check_held(columns: Sequence[Column], frame: Frame) -> None:
+    """Refuse values that no row could hold: none at all, one never seen, part of a count."""
+    for column in columns:
+        raw = frame.columns.get(column.name)
+        if raw is None:
+            continue
+        cells = column.cells(raw, frame.n_rows)
+        if cells.missing[0]:
+            raise DataError(f"given has no value for {column.name!r}. Leave it out, or give one.")
+        held = f"given holds {column.displayed(raw, np.arange(1))[0]} for {column.name!r}"
+        if cells.unseen[0]:
+            raise DataError(f"{held}, a value never seen in training. Give a known one.")
+        value = column.read(raw)[0][0]
+        if isinstance(column.kind, Count) and (value < 0 or value % 1):
+            raise DataError(f"{held}, a count. Give a whole number, 0 or more.")
+
+
 def schema_error(
     *, missing: list[str] | None = None, extra: list[str] | None = None, retyped: list[str]
 ) -> SchemaError:

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from improbable import arguments
 from improbable.data.parts import Floats, Part
 from improbable.data.rows import DenseRows, Rows
 from improbable.data.tokens import (
@@ -116,9 +117,8 @@ class SequenceCodec:
     def _check(self) -> None:
         for name in ("max_length", "min_count", "max_tokens"):
             value: Any = getattr(self, name)
-            whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-            if not (whole and value >= 1) and (name, value) != ("max_length", "auto"):
-                raise DataError(f"{name} must be a whole number, 1 or more, got {value!r}.")
+            if (name, value) != ("max_length", "auto"):
+                arguments.whole(name, value)
 
     @property
     def library(self) -> str:

@@ -18,6 +18,7 @@ from improbable.data.rows import DenseRows, Rows
 from improbable.data.schema import (
     Column,
     check_given,
+    check_held,
     check_names,
     fit_column,
     known_kinds,
@@ -315,6 +316,7 @@ class TableCodec:
             )
         check_given([str(name) for name in given], self.names)
         known = read_frame([dict(given)])
+        check_held(self.columns, known)
         columns = {}
         for column in self.columns:
             if column.name in known.columns:

@@ -11,6 +11,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
+from improbable import arguments
 from improbable.data.frames import frame_library, write_frame
 from improbable.data.raw import RawColumn
 from improbable.errors import DataError, DataWarning
@@ -54,7 +55,11 @@ def mix(groups: Sequence[Posterior | ArrayLike], weights: ArrayLike | None = Non
         Any real numbers; equal and adding up to 1 unless given.
     """
     n = len(groups)
-    shares = np.full(n, 1.0 / max(n, 1)) if weights is None else as_point(weights)
+    shares = (
+        np.full(n, 1.0 / max(n, 1))
+        if weights is None
+        else arguments.numbers("weights", weights).ravel()
+    )
     if len(shares) != n:
         raise DataError(f"{n} groups came with {len(shares)} weights. Give one for each.")
     places = [center(g) if isinstance(g, Posterior) else as_point(g) for g in groups]
@@ -207,7 +212,7 @@ def steer(z: ArrayLike, direction: Direction, amount: ArrayLike = 1.0) -> Floats
     points, size = np.asarray(z, dtype=np.float64), len(direction.vector)
     if points.ndim == 0 or points.shape[-1] != size:
         raise DataError(f"Points of shape {points.shape} have not {size} numbers. Encode anew.")
-    far = np.asarray(amount, dtype=np.float64)
+    far = arguments.numbers("amount", amount)
     if points.ndim > 1 and far.shape not in ((), points.shape[:-1]):
         raise DataError(f"{far.size} amounts for {len(points)} points. Pass one for all, or each.")
     return points + far[..., None] * direction.vector
@@ -215,8 +220,8 @@ def steer(z: ArrayLike, direction: Direction, amount: ArrayLike = 1.0) -> Floats
 
 def traverse(z: ArrayLike, dim: int, values: ArrayLike) -> Floats:
     """Copies of a point with coordinate `dim` replaced, shape (n_values, latent_dim)."""
-    point, moved = as_point(z), as_point(np.atleast_1d(values))
-    if not isinstance(dim, int | np.integer) or not 0 <= dim < len(point):
+    point, moved = as_point(z), arguments.numbers("values", values).ravel()
+    if not arguments.is_whole(dim) or not 0 <= dim < len(point):
         raise DataError(f"dim must be a whole number from 0 to {len(point) - 1}, got {dim!r}.")
     rows = np.tile(point, (len(moved), 1))
     rows[:, dim] = moved

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from improbable import arguments
 from improbable.data.raw import RawColumn
 from improbable.errors import DataError, DataWarning
 from improbable.latent.gaussians import (
@@ -202,6 +203,8 @@ def cluster(
     counts = _counts(posterior, n_clusters)
     if divergence not in DIVERGENCES:
         raise DataError(f"divergence must be {' or '.join(DIVERGENCES)}, got {divergence!r}.")
+    for name, value in (("n_starts", n_starts), ("max_iterations", max_iterations)):
+        arguments.whole(name, value)
     side, rng = DIVERGENCES[divergence], numpy_generator(seed_sequence(random_state))
     with threadpool_limits(1, "blas"):  # products so small that threads wait for each other
         sample, weighed = _sample(posterior, START_ROWS, rng), {}
@@ -233,7 +236,7 @@ def _counts(posterior: Posterior, n_clusters: int | Iterable[int] | None) -> lis
         given = list(given)
     counts = np.ravel(np.array(given, dtype=object)).tolist()
     rows = f"Ask for 1 to {len(posterior)}, the rows."
-    if not all(isinstance(count, int | np.integer) for count in counts):
+    if not all(map(arguments.is_whole, counts)):
         raise DataError(f"n_clusters must be whole numbers, got {n_clusters!r}. {rows}")
     if not counts or not 1 <= min(counts) <= max(counts) <= len(posterior):
         raise DataError(f"n_clusters is {n_clusters!r}. {rows}")
@@ -365,7 +368,9 @@ def hierarchy(posterior: Posterior, n_clusters: int, linkage: str = "average") -
     if not 2 <= len(posterior) <= TREE_ROWS:
         text = f"A hierarchy compares 2 to {TREE_ROWS} rows, got {len(posterior)}."
         raise DataError(f"{text} Give a sample of them, or use cluster.")
-    count = _counts(posterior, n_clusters)[0]
+    count, *others = _counts(posterior, n_clusters)
+    if others:
+        arguments.refuse("n_clusters", "one whole number", n_clusters)
     apart = scipy.spatial.distance.squareform(jeffreys(posterior, posterior), checks=False)
     merges = scipy.cluster.hierarchy.linkage(apart, linkage)
     labels = scipy.cluster.hierarchy.fcluster(merges, count, "maxclust").astype(np.intp) - 1

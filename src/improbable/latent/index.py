@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from improbable import arguments
 from improbable.data.files import open_writer
 from improbable.errors import DataError, FormatError, ImprobableError
 from improbable.latent import approximate
@@ -149,8 +150,7 @@ class LatentIndex:
         """
         if metric not in MEASURES:
             raise ImprobableError(f"There is no metric {metric!r}. {_nearest_name(metric)}")
-        if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
-            raise ImprobableError(f"k must be a whole number, 1 or more, got {k!r}.")
+        arguments.whole("k", k)
         self._check_space(queries)
         query = _query(queries, metric, self.latent_dim)
         rows = matching(self._labels, where)

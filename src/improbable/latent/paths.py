@@ -8,6 +8,7 @@ import numpy as np
 import scipy
 from numpy.typing import ArrayLike
 
+from improbable import arguments
 from improbable.errors import DataError
 from improbable.latent.gaussians import Floats
 
@@ -16,9 +17,13 @@ SEGMENTS, ROUNDS = 48, 500
 
 
 def interpolate(
-    a: ArrayLike, b: ArrayLike, n: int, path: str = "linear", surface: Surface | None = None
+    a: ArrayLike,
+    b: ArrayLike,
+    n_samples: int,
+    path: str = "linear",
+    surface: Surface | None = None,
 ) -> Floats:
-    r"""Points on the way from `a` to `b`, shape (n, latent_dim).
+    r"""Points on the way from `a` to `b`, shape (n_samples, latent_dim).
 
     .. math:: a + t (b - a), \qquad \frac{\sin((1 - t)\,\omega)\, a + \sin(t\,\omega)\, b}
         {\sin \omega} \quad (\omega = \angle a b)
@@ -29,7 +34,7 @@ def interpolate(
     ----------
     a, b : array-like of shape (latent_dim,)
         Ends, units of z.
-    n : int
+    n_samples : int
         Points, both ends included; at least 2.
     path : {"linear", "slerp", "geodesic"}
         "slerp" turns at an even rate (Shoemake, 1985) and so keeps out of the middle, where a
@@ -42,16 +47,17 @@ def interpolate(
     Raises
     ------
     DataError
-        If the ends are not points of one space, `n` is below 2, the path has another name or
-        no surface, or what is decoded is not finite.
+        If the ends are not points of one space, the path has another name or no surface, or
+        what is decoded is not finite.
+    ImprobableError
+        If `n_samples` is below 2, or a number is not finite.
     """
     first, last = as_point(a), as_point(b)
     if first.shape != last.shape:
         raise DataError(f"a has {len(first)} numbers, b {len(last)}. Give points of one space.")
-    if not isinstance(n, int | np.integer) or n < 2:
-        raise DataError(f"n must be a whole number, 2 or more, got {n!r}.")
+    n = arguments.whole("n_samples", n_samples, least=2)
     if path == "geodesic" and surface is not None:
-        points = geodesic(first, last, int(n), surface)
+        points = geodesic(first, last, n, surface)
     elif path in ("linear", "slerp"):
         points = (_slerp if path == "slerp" else _line)(first, last, np.linspace(0.0, 1.0, n))
     else:
@@ -125,9 +131,9 @@ def curve_energy(points: Floats, surface: Surface) -> tuple[float, Floats]:
 
 def as_point(z: ArrayLike) -> Floats:
     """Finite numbers along one axis."""
-    point = np.asarray(z, dtype=np.float64)
-    if point.ndim != 1 or not np.isfinite(point).all():
-        raise DataError(f"Finite numbers in one row are needed, got {z!r}. Leave the rest out.")
+    point = arguments.numbers("A point", z)
+    if point.ndim != 1:
+        raise DataError(f"Numbers in one row are needed, got shape {point.shape}.")
     return point
 
 

@@ -1,5 +1,6 @@
 """Points as they come, one or a few at a time: read, put in order of time, seen in windows."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -236,6 +237,8 @@ def _point(data: Any) -> Any:
 
 
 def _table(data: Any, wanted: list[str] | None) -> Frame:
+    if isinstance(data, Iterator):
+        raise _no_point(f"one of type {type(data).__name__}")
     try:
         return read_frame(data, wanted)
     except ImprobableError:

@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from improbable import results
-from improbable.errors import ImprobableError
+from improbable import arguments, results
 from improbable.streams.events import Event, Running
 from improbable.streams.points import Past
 from improbable.streams.thresholds import Threshold
@@ -82,11 +79,9 @@ class Rule:
 
     def check(self) -> None:
         """Refuse settings out of range."""
-        results.check_level("alpha", self.alpha)
+        arguments.level("alpha", self.alpha)
         for name in ("depth", "join"):
-            value = getattr(self, name)
-            if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 0:
-                raise ImprobableError(f"{name} must be a whole number, 0 or more, got {value!r}.")
+            arguments.whole(name, getattr(self, name), least=0)
 
 
 @dataclass(frozen=True)
