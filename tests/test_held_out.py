@@ -1,9 +1,11 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from improbable import VAEDetector, held_out
 from improbable.data.parts import Part, likeliest
+from improbable.data.table import TableCodec
 from improbable.distributions import DiagonalNormal
 from improbable.model import as_batch
 
@@ -58,6 +60,36 @@ def test_hidden_parts_come_as_parts_of_rows_do():
     np.testing.assert_array_equal(held, [[True, True, False, True], [True] * 4])
     untouched = likeliest(parts, [0, 1, 1, 2], values, np.zeros_like(hidden))[0]
     np.testing.assert_array_equal(untouched, values)
+
+
+def test_rows_of_a_table_are_already_as_they_come():
+    """Spikes and sizes of several columns stand apart in a row, each kind by itself."""
+    rng = np.random.default_rng(0)
+    amounts = np.where(rng.random((200, 3)) < 0.5, 0.0, rng.lognormal(size=(200, 3)))
+    table = pd.DataFrame(amounts, columns=list("abc")).assign(
+        city=rng.choice(["anaheim", "boulder"], 200), kind=rng.choice(["r", "s", "t"], 200)
+    )
+    codec = TableCodec().fit(table)
+    assert [part.likelihood for part in codec.parts].count("bernoulli") == 4
+    rows = codec.transform(table)
+    cells = codec.part_columns.tolist()
+    hidden = np.ones(rows.observed.shape, dtype=bool)
+    found, held = likeliest(codec.parts, cells, rows.values, hidden)
+    np.testing.assert_array_equal(found, rows.values)
+    np.testing.assert_array_equal(held, rows.observed)
+
+
+def test_normal_rows_with_holes_in_amounts_are_not_flagged():
+    """Half of eight columns that are zero together, missing."""
+    rng = np.random.default_rng(0)
+    size = rng.normal(size=(2400, 2)) @ rng.normal(size=(2, 8))
+    noise = rng.normal(size=(2, 2400, 8))
+    rows = np.where(size + 0.2 * noise[0] < 0.0, 0.0, np.exp(size + 0.1 * noise[1]))
+    detector = VAEDetector(random_state=0, calibration_fraction=0.4).fit(rows[:1600])
+    new = rows[1600:].copy()
+    new[np.argsort(rng.random(new.shape), axis=1) < 4] = np.nan
+    share, error = np.mean(detector.p_values(new) <= 0.05), np.sqrt(0.05 * 0.95 / 800)
+    assert share <= 0.05 + 5.0 * error
 
 
 def test_kernels_of_rows_with_missing_cells_are_where_such_rows_are_scored():

@@ -108,17 +108,20 @@ def likeliest(
     held : ndarray of bool of shape (n, n_parts)
         False where a hidden part holds nothing.
     """
-    values, held, end = values.copy(), np.ones_like(hidden), 0
-    for i, part in enumerate(parts):
-        start, end = end, end + part.width
-        gone = hidden[:, i]
+    values, held = values.copy(), np.ones_like(hidden)
+    starts = np.cumsum([0, *(part.width for part in parts[:-1])])
+    truths: dict[int, int] = {}
+    for part, cell, start, gone in zip(parts, cells, starts, hidden.T, strict=True):
         if part.likelihood == "categorical":
-            chosen = values[gone, start:end].argmax(axis=1)
-            values[gone, start:end] = np.eye(part.width)[chosen]
+            place = slice(start, start + part.width)
+            values[gone, place] = np.eye(part.width)[values[gone, place].argmax(axis=1)]
         elif part.likelihood == "bernoulli":
             values[gone, start] = np.round(values[gone, start])
-        elif i and cells[i] == cells[i - 1] and parts[i - 1].likelihood == "bernoulli":
-            held[gone, i] = values[gone, start - 1] > 0.0
+            truths[cell] = int(start)
+    for i, (part, cell, start) in enumerate(zip(parts, cells, starts, strict=True)):
+        if part.likelihood != "bernoulli" and cell in truths:
+            gone = hidden[:, i]
+            held[gone, i] = values[gone, truths[cell]] > 0.0
             values[gone, start] *= held[gone, i]
     return values, held
 
