@@ -7,6 +7,7 @@ from oracle import batch_of, oracle, tensor
 from improbable import VAEDetector
 from improbable.generation import conditional, fill_in, reconstruction, sample_prior
 from improbable.randomness import draw_noise, seed_sequence
+from improbable.scores import draw
 
 
 def conditional_mean(model, x, hidden):
@@ -42,7 +43,7 @@ def test_importance_weights_give_the_conditional_mean():
 def test_reconstruction_of_a_linear_model_is_its_projection():
     model = oracle()
     x = model.sample(30, seed=9)
-    found = reconstruction(model.vae, batch_of(x), draw_noise(256, 2, seed_sequence(0)))
+    found = reconstruction(draw(model.vae, batch_of(x), draw_noise(256, 2, seed_sequence(0))))
     cov = np.linalg.inv(model.weights @ model.weights.T / model.sigma**2 + np.eye(2))
     loc = (x - model.bias) @ model.weights.T @ cov / model.sigma**2
     np.testing.assert_allclose(found, model.bias + loc @ model.weights, atol=0.02)

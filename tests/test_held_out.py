@@ -92,6 +92,25 @@ def test_normal_rows_with_holes_in_amounts_are_not_flagged():
     assert share <= 0.05 + 5.0 * error
 
 
+def test_rows_with_holes_are_decoded_and_placed_as_what_they_tell():
+    """By three of six columns that tell of each other: near the whole row."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(900, 2)) @ rng.normal(size=(2, 6)) + 0.1 * rng.normal(size=(900, 6))
+    detector = VAEDetector(random_state=0, latent_dim=2).fit(rows[:800])
+    whole, holed = rows[800:], rows[800:].copy()
+    holed[:, ::2] = np.nan
+    away = detector.reconstruct(holed)[:, ::2] - whole[:, ::2]
+    assert np.sqrt(np.mean(away**2)) < 0.3 * whole[:, ::2].std()
+    full, part = detector.posterior(whole), detector.posterior(holed)
+    model = detector.model_
+    batch = as_batch(model.codec.transform(holed))
+    with torch.no_grad():
+        masked = model.vae.encode(batch.values, batch.observed)
+    np.testing.assert_allclose(part.scale, masked.stddev[model.lead].numpy())
+    apart = [np.mean((loc - full.loc) ** 2) for loc in (part.loc, masked.mean[model.lead].numpy())]
+    assert apart[0] < 0.5 * apart[1]
+
+
 def test_kernels_of_rows_with_missing_cells_are_where_such_rows_are_scored():
     rows = np.random.default_rng(0).normal(size=(60, 1)) + np.zeros((1, 4))
     rows[:, 0] = np.where(np.arange(60) % 2 == 0, np.nan, rows[:, 0])

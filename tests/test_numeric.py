@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from improbable.data.columns import Count
 from improbable.data.numeric import (
     LARGEST,
     SCALE_FLOOR,
@@ -122,6 +123,22 @@ def test_a_spike_can_be_forbidden():
 def test_nonnegative_columns_never_give_back_a_negative(values, encoded):
     encoding = NumericEncoding.fit(np.array(values), spike=False)
     assert encoding.inverse_transform(np.array([[encoded], [-50.0]])).min() >= 0.0
+
+
+@pytest.mark.parametrize("unit", [0.0, 0.5])
+def test_positive_columns_stay_above_zero_and_may_fall(unit):
+    """What lies below all training values comes back as it is, while it is above zero."""
+    encoding = NumericEncoding.fit(np.array([96.0, 100.0, 103.0]), unit=unit)
+    lower = encoding.transform(np.array([80.0, 40.0])).values
+    np.testing.assert_allclose(encoding.inverse_transform(lower), [80.0, 40.0])
+    assert encoding.inverse_transform(np.array([[-900.0]]))[0] == pytest.approx(9.6)
+
+
+def test_counts_that_are_never_zero_stay_so():
+    kind = Count(log=False).fit(np.array([1.0, 2.0, 4.0, 3.0]))
+    assert kind.inverse_transform(np.array([[-9.0]])).tolist() == [1.0]
+    kind = Count(log=False).fit(np.array([0.0, 2.0, 4.0, 3.0]))
+    assert kind.inverse_transform(np.array([[-9.0]])).tolist() == [0.0]
 
 
 def test_columns_with_negatives_give_negatives_back():
@@ -357,6 +374,6 @@ def test_values_above_zero_come_back_above_zero():
     for values in (np.exp(rng.normal(size=400)), np.exp(3.0 * rng.normal(size=400))):
         for unit in (0.0, 0.1):
             encoding = NumericEncoding.fit(values, unit=unit)
-            assert encoding.inverse_transform(low).min() == pytest.approx(values.min())
+            assert encoding.inverse_transform(low).min() == pytest.approx(0.1 * values.min())
     touching = np.append(rng.random(400), 0.0)
     assert NumericEncoding.fit(touching).inverse_transform(low).min() == 0.0

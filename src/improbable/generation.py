@@ -14,7 +14,7 @@ from improbable.errors import DataError
 from improbable.isolation import isolated
 from improbable.priors import Prior
 from improbable.recurrent import RecurrentDecoder
-from improbable.scores import draw
+from improbable.scores import Draws, draw
 from improbable.vae import VAE, Batch
 
 Floats = NDArray[np.float64]
@@ -248,13 +248,11 @@ def fill_in(
     hold a value then.
     """
     hidden = 1.0 - visible if hidden is None else hidden
-    kept = 1.0 - vae.entries(hidden)
-    values, everything = batch.values * kept, visible + hidden
-    seen = visible
+    gone, everything = vae.entries(hidden) > 0.0, visible + hidden
+    values, seen = batch.values.masked_fill(gone, 0.0), visible
     for _ in range(FILL_ROUNDS):
         mean = vae.decode(vae.encode(values, seen).mean).mean.mean(dim=0)
-        values = batch.values * kept + mean * (1.0 - kept)
-        seen = everything
+        values, seen = torch.where(gone, mean, batch.values), everything
     return values, everything
 
 
@@ -293,12 +291,12 @@ def completed(vae: VAE, batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 @isolated()
-def reconstruction(vae: VAE, batch: Batch, noise: Tensor) -> Floats:
+def reconstruction(draws: Draws) -> Floats:
     """Decoded mean over members and draws, from the posterior of the whole row.
 
     Of sequences the most probable one, token by token, at the mean of the posterior.
     """
-    if isinstance(vae.decoder, RecurrentDecoder):
-        return _generated(vae.decoder, vae.encode(batch.values, batch.observed).mean)
-    found: Floats = draw(vae, batch, noise).mean.mean(dim=0).cpu().numpy()
+    if isinstance(draws.vae.decoder, RecurrentDecoder):
+        return _generated(draws.vae.decoder, draws.posterior.mean)
+    found: Floats = draws.mean.mean(dim=0).cpu().numpy()
     return found

@@ -238,17 +238,30 @@ class Model:
             return calibration.tail_p_values(decision, self.held_out, fitted)
         return calibration.p_values(decision, self.held_out)
 
+    @isolated()
+    def decoded(self, rows: Rows) -> Floats:
+        """Entries as the model decodes them, mean over members and draws, as wide as the rows."""
+        out = np.zeros(rows.values.shape)
+        for place, batch in self.blocks(rows):
+            out[place] = generation.reconstruction(self.draws(batch))
+        return out
+
     def posterior(self, rows: Rows, library: str = "pyarrow", row_labels: Any = None) -> Posterior:
-        """q(z given x) of the lead member."""
-        both = self.evaluate(
-            rows,
-            lambda draws: torch.cat(
-                [draws.posterior.mean[self.lead], draws.posterior.stddev[self.lead]], dim=-1
-            ),
-            pooled=False,
-        ).reshape(len(rows), 2 * self.vae.latent_dim)
-        loc, scale = np.hsplit(both, 2)
+        """q(z given x) of the lead member.
+
+        Of rows with missing cells the mean is that of the completed row, and the
+        scale that of the encoder by the cells there are, which is too small rather
+        than too large where many are missing.
+        """
+        found = self.evaluate(rows, self._leading, pooled=False)
+        loc, scale = np.hsplit(found.reshape(len(rows), 2 * self.vae.latent_dim), 2)
         return Posterior(loc, scale, library, row_labels, self.space)
+
+    def _leading(self, draws: scores.Draws) -> Tensor:
+        seen, batch = draws.posterior, draws.batch
+        if self.codec.span is None and draws.visible is not batch.observed:
+            seen = replace(seen, log_scale=self.vae.encode(batch.values, batch.observed).log_scale)
+        return torch.cat([seen.mean[self.lead], seen.stddev[self.lead]], dim=-1)
 
 
 def as_batch(rows: Rows, dtype: torch.dtype = torch.float64) -> Batch:

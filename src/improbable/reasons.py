@@ -23,7 +23,6 @@ from improbable.data.tokens import END, UNKNOWN, UNKNOWN_NAME, Sequences
 from improbable.data.windows import WindowCodec
 from improbable.expectations import Conditional, expected_cells, least_values
 from improbable.explanations import Explanation, names_seen
-from improbable.generation import reconstruction
 from improbable.model import Model
 from improbable.scores import code_margins
 from improbable.surprise import SurpriseMap
@@ -146,9 +145,6 @@ def found_values(codec: TableCodec, frame: Frame) -> NDArray[np.object_]:
 @explain_rows.register(ImageCodec)
 def _(codec: ImageCodec, model: Model, source: Images, rows: Rows, *, n_best: int) -> SurpriseMap:
     shares = model.shares(rows)
-    decoded = np.zeros(rows.values.shape)
-    for place, batch in model.blocks(rows):
-        decoded[place] = reconstruction(model.vae, batch, model.noise)
     shape = (len(rows), *codec.shape)
     surprise = np.where(rows.missing, 0.0, model.reference.typical - shares)
     p_values = model.reference.p_values(shares, rows.missing)
@@ -157,7 +153,7 @@ def _(codec: ImageCodec, model: Model, source: Images, rows: Rows, *, n_best: in
         shares=codec.channels_last(shares.reshape(shape)),
         surprise=codec.channels_last(surprise.reshape(shape)),
         p_values=codec.channels_last(p_values.reshape(shape)),
-        expected=codec.inverse_transform(decoded, source).to_native(),
+        expected=codec.inverse_transform(model.decoded(rows), source).to_native(),
     )
 
 

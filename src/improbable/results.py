@@ -159,10 +159,7 @@ def all_scores(model: Model, source: Source, names: list[str]) -> Any:
 def reconstruct(model: Model, source: Source) -> Any:
     """Rows as the model decodes them, as the kind of data that `source` was."""
     rows = model.codec.transform(source)
-    decoded = np.zeros(rows.values.shape)
-    for place, batch in model.blocks(rows):
-        decoded[place] = generation.reconstruction(model.vae, batch, model.noise)
-    return model.codec.inverse_transform(decoded, source).to_native()
+    return model.codec.inverse_transform(model.decoded(rows), source).to_native()
 
 
 def impute(model: Model, source: Source) -> Any:

@@ -122,7 +122,8 @@ class Count(_Numeric):
         )
 
     def inverse_transform(self, encoded: Floats) -> Values:
-        return np.round(super().inverse_transform(encoded))
+        least = np.ceil(fitted(self.encoding).least)
+        return np.maximum(np.round(super().inverse_transform(encoded)), least)
 
     @property
     def _counts(self) -> bool:

@@ -15,6 +15,7 @@ LARGEST = 1e8
 LEAST_SPREAD = 1e-12
 WINSOR = 10.0
 LEAST_SHARE = 0.1
+LEAST_OF_LOWEST = 0.1
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class NumericEncoding:
     nonnegative : bool
         Whether no training value is negative, so that none is ever given back.
     least : float
-        Smallest value given back then: the smallest one seen, 0 beside a spike.
+        Smallest value given back then: a tenth of the smallest one seen, so that what is
+        always above zero stays there, and may yet fall; 0 beside a spike.
     low, high : float
         Range of the encoded training values.
     floor : float
@@ -71,8 +73,9 @@ class NumericEncoding:
         raw = cls(unit=unit, spike=spike)
         sizes = values[values != 0.0] if spike else values
         loc, scale = _loc_scale(raw._link(sizes))
-        least = 0.0 if spike else max(float(values.min()), 0.0)
-        nonnegative = bool(values.min() >= 0.0)
+        lowest = float(values.min())
+        nonnegative = lowest >= 0.0
+        least = LEAST_OF_LOWEST * lowest if nonnegative and not spike else 0.0
         raw = replace(raw, loc=loc, scale=scale, nonnegative=nonnegative, least=least)
         encoded = raw._size(sizes)
         return replace(
