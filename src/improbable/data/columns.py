@@ -5,7 +5,6 @@ holds what it learned. All fields are plain values, so a fitted kind is its own
 JSON. `improbable.data.kinds` names them.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -13,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.data.numeric import NumericEncoding, is_heavy_tailed
-from improbable.data.parts import Cells, Floats, Part, judged_cells, known_names, name_codes
+from improbable.data.parts import (
+    Cells,
+    Floats,
+    Part,
+    counted,
+    judged_cells,
+    known_names,
+    name_codes,
+)
 from improbable.errors import DataError
 
 Values = NDArray[Any]
@@ -183,7 +190,7 @@ class Categorical:
                 f"Categorical(max_categories={self.max_categories}) needs 1 or more. "
                 f"Leave it out for {MAX_CATEGORIES}."
             )
-        counts = Counter(v for v in values if v is not None)
+        counts = counted(values)
         ranked = sorted(counts, key=lambda name: (-counts[name], name))
         return replace(self, names=tuple(ranked), counts=tuple(counts[n] for n in ranked))
 
@@ -242,7 +249,7 @@ class Binary:
     storage: str = field(default="text", init=False)
 
     def fit(self, values: Values) -> Self:
-        counts = Counter(v for v in values if v is not None)
+        counts = counted(values)
         if len(counts) > 2:
             raise DataError(
                 f"A Binary column has two values, this one has {len(counts)}. Use Categorical()."
@@ -279,7 +286,7 @@ class Constant:
     storage: str = field(default="text", init=False)
 
     def fit(self, values: Values) -> Self:
-        counts = Counter(v for v in values if v is not None)
+        counts = counted(values)
         if len(counts) > 1:
             raise DataError(
                 f"A Constant column has one value, this one has {len(counts)}. Infer its kind."

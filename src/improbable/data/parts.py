@@ -1,7 +1,9 @@
 """What a column turns into: the parts of an encoded row, and its cells."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -133,10 +135,17 @@ def known_names(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def counted(values: NDArray[Any]) -> Counter[str]:
+    """How often each text comes, missing ones left out."""
+    counts = Counter(values.tolist())
+    counts.pop(None, None)
+    return counts
+
+
 def name_codes(
     values: NDArray[Any], names: Sequence[str]
 ) -> tuple[NDArray[np.int64], Bools, Bools]:
     """Position of each value among the names, and which values are missing and never seen."""
-    index = {name: i for i, name in enumerate(names)}
-    code = np.array([-2 if v is None else index.get(v, -1) for v in values], dtype=np.int64)
+    index: dict[str | None, int] = {name: i for i, name in enumerate(names)} | {None: -2}
+    code = np.fromiter(map(index.get, values.tolist(), repeat(-1)), np.int64, len(values))
     return code, code == -2, code == -1

@@ -23,6 +23,7 @@ from improbable.data.texts import (
 
 Values = NDArray[Any]
 EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0  # seconds: years 1 to 9999
+NUMBERS = ("Int", "UInt", "Float")  # types whose values are written as numbers of any are
 NS_LIMIT, DAY = 9.2e9, 86_400.0
 
 
@@ -64,7 +65,9 @@ def as_storage(column: RawColumn, storage: str, dtype: str) -> tuple[Values, Boo
     """
     clear = np.zeros(len(column.values), dtype=bool)
     if storage == "text":
-        return plain_words(respelled(_texts(column), column.dtype, dtype), dtype), clear
+        words = respelled(_texts(column), column.dtype, dtype)
+        plain = column.storage == "number" and dtype.startswith(NUMBERS)
+        return words if plain else plain_words(words, dtype), clear
     if column.storage == storage:
         return column.values, clear
     if column.storage != "text":

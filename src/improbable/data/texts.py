@@ -6,19 +6,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from improbable.data.clock import clock_text, is_clock, parse_clock
+from improbable.data.clock import CLOCK, clock_text, is_clock, parse_clock
 from improbable.data.parts import Bools, Floats
 
 Texts = NDArray[np.object_]
 NULL_WORDS = tuple(",NA,N/A,n/a,#N/A,#NA,<NA>,NaN,nan,-NaN,-nan,null,NULL,None,?".split(","))
 TRUE_WORDS = frozenset({"true", "t", "1", "1.0", "yes"})
 TOO_FINE = r"(\.\d{6})\d{1,3}($|[^\d])"  # digits of a second beyond the sixth
+SPELLED = ("Boolean", CLOCK, "Int", "UInt", "Float", "Date")  # types that write values in one way
 FALSE_WORDS = frozenset({"false", "f", "0", "0.0", "no"})
 
 
 def number_text(values: Floats) -> Texts:
     """Numbers as text, whole ones without a decimal point; None where NaN."""
-    distinct, inverse = np.unique(values, return_inverse=True)
+    distinct, inverse = _distinct(values)
     names = np.empty(len(distinct), dtype=object)
     names[:] = [number_word(float(value)) for value in distinct]
     return names[inverse]
@@ -26,17 +27,23 @@ def number_text(values: Floats) -> Texts:
 
 def shortest(values: Floats) -> Floats:
     """Numbers of single precision as they are written: 0.1 instead of 0.10000000149."""
-    distinct, inverse = np.unique(values, return_inverse=True)
+    distinct, inverse = _distinct(values)
     written = np.array([float(str(value)) for value in distinct.astype(np.float32)])
     return written[inverse] if len(values) else values
 
 
 def time_text(values: Floats) -> Texts:
     """Seconds since 1970 as ISO 8601 text, no longer than it need be; None where NaN."""
-    distinct, inverse = np.unique(values, return_inverse=True)
+    distinct, inverse = _distinct(values)
     names = np.empty(len(distinct), dtype=object)
     names[:] = [None if np.isnan(value) else _moment_word(value) for value in distinct]
     return names[inverse]
+
+
+def _distinct(values: Floats) -> tuple[Floats, NDArray[np.int32]]:
+    """Each number once, and the place of every value among them."""
+    coded = pa.array(values).dictionary_encode()
+    return coded.dictionary.to_numpy(), coded.indices.to_numpy()
 
 
 def number_word(value: float) -> str | None:
@@ -63,10 +70,13 @@ def plain_words(values: Texts, dtype: str) -> Texts:
         Type of the training column: "Boolean" makes "yes" and "1.0" into
         "True", "Int64" makes "1.0" into "1", "Date" shortens midnights.
     """
+    if not dtype.startswith(SPELLED):
+        return values
+    cells = values.tolist()
     words: dict[str | None, str | None] = {None: None}
-    words |= {word: _plain_word(word, dtype) for word in set(values) - {None}}
-    out = np.empty(len(values), dtype=object)
-    out[:] = [words[value] for value in values]
+    words |= {word: _plain_word(word, dtype) for word in set(cells) - {None}}
+    out = np.empty(len(cells), dtype=object)
+    out[:] = list(map(words.__getitem__, cells))
     return out
 
 
