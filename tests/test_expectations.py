@@ -132,3 +132,14 @@ def test_numbers_within_their_interval_are_no_reason_beside_others(independent):
     assert [reason[0] for reason in told.reasons(0, 4)] == ["1", "3"]
     inside = replace(told, values=np.zeros((1, 6), dtype=object) + 0.5)
     assert [reason[0] for reason in inside.reasons(0, 4)] == ["0"]
+
+
+def test_a_table_of_reasons_holds_values_to_the_last_digit(detector, new):
+    """Texts that read back, with no separators, as a program wants them."""
+    new = new.head(20).assign(income=12345.678901234567)
+    table = detector.explain(new).to_frame("pandas")
+    income = table[table["column"] == "income"]
+    assert income["value"].unique().tolist() == ["12345.678901234567"]
+    expected = income["expected"].astype(float)
+    assert ((income["lower"] <= expected) & (expected <= income["upper"])).all()
+    assert "12,346" in detector.explain(new).reason(0, detector.model_.codec.names.index("income"))

@@ -12,6 +12,7 @@ from improbable.data.columns import Binary, Categorical, Constant
 from improbable.data.frames import frame_library, write_frame
 from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn, shown_time
+from improbable.data.texts import number_word
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.wording import in_words
@@ -120,6 +121,7 @@ class Explanation:
         """Table with a line for each row and column, the most surprising first in each row.
 
         Column "row" counts from 0; the index of a pandas data frame is kept beside it.
+        Values are text that reads back to the last digit.
         """
         order = np.argsort(-self.surprise, axis=1, kind="stable")
         rows, cols = np.repeat(np.arange(len(self)), order.shape[1]), order.ravel()
@@ -242,5 +244,5 @@ def _short(value: Any) -> str:
 
 def _texts(values: Values) -> Values:
     out = np.empty(len(values), dtype=object)
-    out[:] = [None if v is None or v != v else _short(v) for v in values]
+    out[:] = [v if v is None or isinstance(v, str) else number_word(float(v)) for v in values]
     return out
