@@ -287,7 +287,7 @@ def test_bytes(tmp_path, kind, names):
     run("fit", tmp_path / "a.arrow", "-o", tmp_path / "m", *SMALL)
     column = load(tmp_path / "m").model_.codec.columns[0]
     assert set(column.kind.names) == (
-        {"ab", "cd", "ef"} if b"cd" in names else {"6162", "ff00", "fe01"}
+        {"ab", "cd", "ef"} if b"cd" in names else {"ab", "0xff00", "0xfe01"}
     )
     found = scores(tmp_path / "m", tmp_path / "a.arrow", "--batch-rows", "1")
     assert (
@@ -301,8 +301,12 @@ def test_bytes(tmp_path, kind, names):
     assert set(read_table(tmp_path / "c.parquet")["b"].to_pylist()) <= set(names)
     run("impute", tmp_path / "a.arrow", "-m", tmp_path / "m", "-o", tmp_path / "b.csv")
     written = read_table(tmp_path / "b.csv")["b"].to_pylist()
-    assert written[0] == (cells[0].hex() if max(cells[0]) > 127 else cells[0].decode())
+    assert written[0] == ("0x" + cells[0].hex() if max(cells[0]) > 127 else cells[0].decode())
     run("impute", tmp_path / "b.csv", "-m", tmp_path / "m", "-o", tmp_path / "d.csv")
+    for end in ("csv", "jsonl"):
+        run("score", tmp_path / "a.arrow", "-m", tmp_path / "m", "-o", tmp_path / f"s.{end}")
+        again = scores(tmp_path / "m", tmp_path / f"s.{end}", "--prefix", "again_")
+        np.testing.assert_array_equal(again["again_score"], found["score"])
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns", "object"])

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from improbable.data.clock import arrow_clock, clock_text, is_clock
-from improbable.data.octets import HEX, UTF8, bytes_of, respelled
+from improbable.data.octets import bytes_of, is_octets, respelled
 from improbable.data.parts import Bools, Floats
 from improbable.data.texts import (
     number_text,
@@ -69,9 +69,10 @@ def as_storage(column: RawColumn, storage: str, dtype: str) -> tuple[Values, Boo
         return column.values, clear
     if column.storage != "text":
         return np.full(len(column.values), np.nan), ~np.isnan(column.values)
+    words = respelled(column.values, column.dtype, dtype)
     if storage == "time":
-        return parse_times(column.values)
-    return (parse_clocks if is_clock(dtype) else parse_numbers)(column.values)
+        return parse_times(words)
+    return (parse_clocks if is_clock(dtype) else parse_numbers)(words)
 
 
 def as_number(column: RawColumn) -> Floats:
@@ -94,7 +95,7 @@ def arrow_column(column: RawColumn) -> pa.Array:
         return pa.array([truth.get(v) for v in plain_words(_texts(column), "Boolean")], pa.bool_())
     if column.dtype in ("String", "Categorical", "Enum"):
         return pa.array(_texts(column), pa.string())
-    if column.dtype in (UTF8, HEX):
+    if is_octets(column.dtype):
         return pa.array([bytes_of(word, column.dtype) for word in _texts(column)], pa.binary())
     if column.dtype.startswith("Date"):
         return arrow_times(column)

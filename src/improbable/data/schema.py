@@ -16,7 +16,7 @@ from improbable.data.frames import Frame
 from improbable.data.inference import foreign_words, infer_kind, unread_measurements
 from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_to_json
 from improbable.data.moments import Datetime
-from improbable.data.octets import HEX, UTF8, respelled
+from improbable.data.octets import HEX, MIXED, is_octets, respelled
 from improbable.data.parts import Bools, Cells
 from improbable.data.raw import RawColumn, Values, as_storage, shown_time, zone_of
 from improbable.data.texts import number_text
@@ -52,9 +52,10 @@ class Column:
         """Cells as they came, but missing and unreadable ones as decoded."""
         kept = self.read(raw)[0]
         blank = np.array([v is None or v != v for v in kept], dtype=bool)
-        if raw.dtype in (UTF8, HEX):
-            cells = np.where(blank, respelled(decoded, self.dtype, raw.dtype), raw.values)
-            return RawColumn(cells, "text", raw.dtype)
+        if is_octets(raw.dtype) and self.storage == "text":
+            words = (decoded, self.dtype), (raw.values, raw.dtype)
+            cells = np.where(blank, *(respelled(*held, HEX) for held in words))
+            return RawColumn(cells, "text", HEX)
         if raw.storage == "text" and self.storage == "number" and "Int" in raw.dtype:
             rounded = number_text(np.round(decoded).astype(np.float64))
             exact = np.where(blank, rounded, raw.values)
@@ -72,7 +73,7 @@ class Column:
             out[:] = [None if v is None else shown_time(v, self.dtype) for v in out]
         if is_clock(self.dtype) and self.storage == "number":
             out[:] = clock_text(values)
-        out[unreadable] = some.values[unreadable]
+        out[unreadable] = respelled(some.values, some.dtype, self.dtype)[unreadable]
         return out
 
     def cells(self, raw: RawColumn, n_rows: int) -> Cells:
@@ -235,6 +236,7 @@ def fit_column(
     DataError
         If the column cannot be of the kind, or the kind not have the likelihood.
     """
+    raw = _in_words(raw)
     if kind is None:
         kind = infer_kind(raw, named=named, log=trusted is None)
         _warn_of_measurements(name, raw, kind)
@@ -258,6 +260,13 @@ def fit_column(
         return Column(name, kind, raw.dtype, kind.storage)
     except DataError as error:
         raise DataError(f"Column {name!r}: {error}") from error
+
+
+def _in_words(raw: RawColumn) -> RawColumn:
+    """A column with bytes as files of text spell them."""
+    if raw.dtype != HEX:
+        return raw
+    return RawColumn(respelled(raw.values, HEX, MIXED), "text", MIXED)
 
 
 def _warn_of_measurements(name: str, raw: RawColumn, kind: ColumnKind) -> None:
