@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +14,7 @@ from test_cli import SMALL, run
 
 from improbable import load
 from improbable.cli.feed import as_read_at_fit
-from improbable.data.files import read_table
+from improbable.data.files import open_writer, read_table
 from improbable.data.frames import read_frame
 from improbable.data.table import TableCodec
 from improbable.portable.scorer import load_scorer
@@ -345,3 +346,79 @@ def test_times_of_day(tmp_path, unit):
     run("impute", tmp_path / "a.parquet", "-m", tmp_path / "m", "-o", tmp_path / "b.parquet")
     filled = read_table(tmp_path / "b.parquet")["t"].to_pylist()
     assert [*filled[:4], None, *filled[5:]] == times
+
+
+def many_types(n=200, seed=0):
+    """A table with a column of each of many types, one in ten cells missing."""
+    rng = np.random.default_rng(seed)
+    k, day = rng.integers(0, 3, n), 86_400
+    stamps = 1_700_000_000 + rng.integers(0, 10**7, n)
+    columns = {
+        "x": pa.array(k + rng.normal(size=n)),
+        "single": pa.array(rng.normal(size=n).astype("float32")),
+        "whole": pa.array(k.astype("int8")),
+        "at": pa.array(rng.integers(0, day, n) * 10**6).cast(pa.time64("us")),
+        "wait": pa.array(rng.integers(1, 10**9, n)).cast(pa.duration("us")),
+        "pause": pa.array(rng.integers(1, 10**3, n)).cast(pa.duration("s")),
+        "when": pa.array(stamps).cast(pa.timestamp("ms")),
+        "zoned": pa.array(stamps).cast(pa.timestamp("ms", "Europe/Berlin")),
+        "date": pa.array((stamps // day).astype("int32")).cast(pa.date32()),
+        "bytes": pa.array([[b"ab", b"beef", b"\xff\x01"][i] for i in k]),
+        "flag": pa.array(k == 1),
+        "name": pa.array([["u", "v", "w"][i] for i in k], pa.large_string()),
+    }
+    gaps = {name: pa.array(rng.random(n) < 0.1) for name in columns}
+    return pa.table(
+        {
+            name: pc.if_else(gaps[name], pa.scalar(None, cells.type), cells)
+            for name, cells in columns.items()
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A folder with a table of many types in three formats, and the same imputed."""
+    folder, rows = tmp_path_factory.mktemp("filled"), many_types()
+    for end in ("parquet", "csv", "jsonl"):
+        with open_writer(folder / f"a.{end}", rows.schema) as writer:
+            writer.write(rows.combine_chunks().to_batches()[0])
+    run("fit", folder / "a.parquet", "-o", folder / "m", *SMALL)
+    for end in ("parquet", "csv", "jsonl"):
+        run("impute", folder / f"a.{end}", "-m", folder / "m", "-o", folder / f"b.{end}")
+    run("impute", folder / "a.parquet", "-m", folder / "m", "-o", folder / "c.csv")
+    run("impute", folder / "a.parquet", "-m", folder / "m", "-o", folder / "c.jsonl")
+    return folder
+
+
+@pytest.mark.parametrize("end", ["csv", "jsonl"])
+def test_what_is_imputed_in_text_is_what_other_formats_hold(filled, end):
+    found, expected = (read_table(filled / f"{name}.{end}").to_pandas() for name in "bc")
+    assert found.notna().all().all()
+    for name in expected:
+        if found[name].dtype.kind in "if":
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-3)
+    for name in ("bytes", "flag", "name", "date"):
+        assert found[name].tolist() == expected[name].tolist()
+    for name in ("when", "zoned", "at"):  # to a tenth of a second, and in one style
+        gaps = read_table(filled / "a.parquet")[name].is_null().to_numpy()
+        words, others = (table[name][gaps].astype(str).str[:10] for table in (found, expected))
+        assert words.tolist() == others.tolist()
+
+
+@pytest.mark.parametrize("end", ["parquet", "csv", "jsonl"])
+def test_other_types_than_at_fit_are_imputed_as_they_came(filled, tmp_path, end):
+    run("fit", filled / "a.csv", "-o", tmp_path / "m", *SMALL)
+    run("impute", filled / f"a.{end}", "-m", tmp_path / "m", "-o", tmp_path / f"b.{end}")
+    found, old = (read_table(folder / f"{name}.{end}") for folder, name in
+                  ((tmp_path, "b"), (filled, "a")))  # fmt: skip
+    assert found.schema.types == old.schema.types
+    seconds = pc.cast(found["wait"], pa.duration("us")) if end == "parquet" else found["wait"]
+    assert max(seconds.to_pandas().astype("int64")) < (10**13 if end == "parquet" else 1000)
+
+
+def test_a_column_without_a_cell_is_imputed_in_json(home, tmp_path):
+    rows = table(20, 1).drop(columns="label")
+    rows.assign(height=None).to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    run("impute", tmp_path / "a.jsonl", "-m", home / "m", "-o", tmp_path / "b.jsonl")
+    assert read_table(tmp_path / "b.jsonl")["height"].to_numpy().min() > 100.0

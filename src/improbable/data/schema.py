@@ -23,6 +23,7 @@ from improbable.data.texts import number_text
 from improbable.errors import DataError, DataWarning, SchemaError
 
 NUMBER_LIKELIHOODS = ("normal", "normal_per_column", "normal_fixed", "student_t")
+SPANS = ("Duration", CLOCK)
 FEWEST_TOLD = 2  # cells; one alone is odd itself
 COUNT_LIKELIHOODS = (*NUMBER_LIKELIHOODS, "poisson", "negative_binomial")
 
@@ -61,7 +62,8 @@ class Column:
             exact = np.where(blank, rounded, raw.values)
             return RawColumn(exact, "text", self.dtype)
         cells = np.where(blank, decoded, kept)
-        return RawColumn(cells, self.storage, self.suiting(kept[~blank]))
+        as_is = raw.storage == self.storage and raw.dtype.startswith(SPANS)
+        return RawColumn(cells, self.storage, raw.dtype if as_is else self.suiting(kept[~blank]))
 
     def displayed(self, raw: RawColumn, index: NDArray[np.intp]) -> Values:
         """Values at some rows as a reader wants to see them; None where missing."""
@@ -122,7 +124,7 @@ def _storages(dtype: str) -> tuple[str, ...]:
         return ("text", "number")
     if dtype.startswith("Date"):
         return ("time",)
-    numeric = "Int" in dtype or "Float" in dtype or dtype.startswith(("Duration", CLOCK))
+    numeric = "Int" in dtype or "Float" in dtype or dtype.startswith(SPANS)
     return ("number",) if numeric else ("text",)
 
 
