@@ -647,7 +647,8 @@ def assert_array(found, expected):
 
 def test_a_range_for_an_index_and_odd_metadata_are_no_columns():
     frame = pa.Table.from_pandas(TABLE[["age", "balance"]], preserve_index=False)
-    for metadata in (frame.schema.metadata, {b"pandas": b"["}, {b"pandas": b"[]"}):
+    odd = [b"[", b"[]", b'{"index_columns": null}', b'{"index_columns": 3}']
+    for metadata in (frame.schema.metadata, *({b"pandas": words} for words in odd)):
         assert TableCodec().fit(frame.replace_schema_metadata(metadata)).names == (
             "age",
             "balance",

@@ -38,8 +38,9 @@ def index_columns(data: Any) -> tuple[str, ...]:
     described: Any = None
     with suppress(ValueError):
         described = json.loads((data.schema.metadata or {}).get(b"pandas", b"{}"))
-    found = described.get("index_columns", ()) if isinstance(described, dict) else ()
-    return tuple(name for name in found if isinstance(name, str) and name in data.column_names)
+    found = described.get("index_columns") if isinstance(described, dict) else None
+    names = found if isinstance(found, list) else ()
+    return tuple(name for name in names if isinstance(name, str) and name in data.column_names)
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
