@@ -2,6 +2,7 @@
 
 import datetime as dt
 import decimal
+import time
 
 import numpy as np
 import pandas as pd
@@ -214,6 +215,38 @@ def test_list_of_dicts():
     assert mixed.columns["a"].values.tolist() == ["1", "x", None]
     with pytest.raises(DataError, match="one dict for each row"):
         read_frame([{"a": 1}, 3])
+
+
+@pytest.mark.parametrize(
+    "cells", [[dt.time(9), 1.5], [MOMENT, 5], [MOMENT.date(), 5], [dt.timedelta(1), np.int64(5)]]
+)
+@pytest.mark.parametrize("nothing", [None, float("nan"), pd.NaT, pd.NA])
+def test_times_in_dicts_beside_nothing_and_beside_numbers(cells, nothing):
+    for place, order in enumerate(([cells[0], nothing], [nothing, cells[0]])):
+        column = read_frame([{"a": cell} for cell in order]).columns["a"]
+        expected = read_frame(pa.table({"a": [cells[0]]})).columns["a"]
+        assert column.dtype == expected.dtype
+        assert column.values[place] == expected.values[0]
+        assert np.isnan(column.values).sum() == 1
+    for order in (cells, cells[::-1], [*cells, nothing]):
+        column = read_frame([{"a": cell} for cell in order]).columns["a"]
+        words = {cell: str(cell) for cell in cells} | {nothing: None}
+        assert column.values.tolist() == [words[cell] for cell in order]
+
+
+def test_dicts_as_pandas_makes_them():
+    frame = pd.DataFrame({"t": [dt.time(9), None, dt.time(10)], "x": [1.0, np.nan, 3.0]})
+    records = frame.assign(t=frame["t"].where(frame["t"].notna(), np.nan)).to_dict("records")
+    found, expected = read_frame(records), read_frame(frame)
+    for name in frame:
+        np.testing.assert_array_equal(found.columns[name].values, expected.columns[name].values)
+
+
+def test_wide_dicts_are_read_in_time_that_grows_with_their_width():
+    wide = [{f"a{i}": 1.0 for i in range(20_000)}]
+    began = time.process_time()
+    read_frame(wide, list(wide[0])[:10_000])
+    assert time.process_time() - began < 10.0
 
 
 @pytest.mark.parametrize(

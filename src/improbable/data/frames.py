@@ -1,7 +1,9 @@
 """The only door for tables: any data frame, array or list to plain columns, and back."""
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, cast
@@ -104,6 +106,7 @@ def read_frame(data: Any, wanted: Collection[str] | None = None) -> Frame:
     ValueError, TypeError
         scikit-learn's own messages about arrays: sparse, complex, not two-dimensional.
     """
+    wanted = None if wanted is None else set(wanted)
     if isinstance(data, list | tuple) and data and isinstance(data[0], dict):
         data = _from_dicts(data, wanted)
     if isinstance(data, pa.RecordBatch):
@@ -129,24 +132,33 @@ def _from_dicts(rows: Sequence[Any], wanted: Collection[str] | None) -> pa.Table
     if not all(isinstance(row, dict) for row in rows):
         raise DataError("A list of dicts holds something else. Pass one dict for each row.")
     names = dict.fromkeys(name for row in rows for name in row)
-    read = [name for name in names if wanted is None or str(name) in wanted]
-    unread = {str(name): pa.nulls(len(rows)) for name in names if name not in read}
-    return pa.table(
-        {str(name): arrow_cells([row.get(name) for row in rows]) for name in read} | unread
-    )
+    nothing, columns = pa.nulls(len(rows)), {}
+    for name in names:
+        asked = wanted is None or str(name) in wanted
+        columns[str(name)] = arrow_cells([row.get(name) for row in rows]) if asked else nothing
+    return pa.table(columns)
 
 
 def arrow_cells(cells: list[Any], kind: pa.DataType | None = None) -> pa.Array:
     """Cells in a type, inferred if None; those of several types become text."""
-    try:
-        return pa.array(cells, kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.array(_as_text(cells), pa.string())
+    with suppress(ValueError, TypeError, OverflowError, NotImplementedError):
+        found = pa.array(cells, kind)
+        if not pa.types.is_temporal(found.type) or all(map(_is_no_tick, cells)):
+            return found
+    present = [None if _is_missing(cell) else cell for cell in cells]
+    if present.count(None) > cells.count(None):
+        return arrow_cells(present, kind)
+    return pa.array(_as_text(cells), pa.string())
+
+
+def _is_no_tick(cell: Any) -> bool:
+    """Whether a cell is no number and no NaT, which pyarrow takes for ticks beside times."""
+    return cell is None or not (isinstance(cell, NUMBERS) or _is_missing(cell))
 
 
 def _read_narwhals(frame: nw.DataFrame[Any]) -> Frame:
     names = [str(name) for name in frame.columns]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
         raise DataError(f"Column names repeat: {', '.join(repeated)}. Rename them apart.")
     columns = dict(zip(names, map(_read_series, frame.iter_columns()), strict=True))

@@ -357,8 +357,9 @@ class TableCodec:
 
     def is_reordered(self, frame: Frame) -> bool:
         """Whether a table holds the columns seen at fit in another order."""
-        known = [column.name for column in self.columns if column.name in frame.columns]
-        return [name for name in frame.columns if name in set(known)] != known
+        known = {column.name for column in self.columns}
+        fitted = [column.name for column in self.columns if column.name in frame.columns]
+        return [name for name in frame.columns if name in known] != fitted
 
     def to_json(self) -> dict[str, Any]:
         """Fitted codec as plain values."""
