@@ -1,6 +1,7 @@
 """Files as other tools write them: indexes, views, long integers, times, durations, bytes."""
 
 import datetime as dt
+import re
 
 import numpy as np
 import pandas as pd
@@ -422,3 +423,65 @@ def test_a_column_without_a_cell_is_imputed_in_json(home, tmp_path):
     rows.assign(height=None).to_json(tmp_path / "a.jsonl", orient="records", lines=True)
     run("impute", tmp_path / "a.jsonl", "-m", home / "m", "-o", tmp_path / "b.jsonl")
     assert read_table(tmp_path / "b.jsonl")["height"].to_numpy().min() > 100.0
+
+
+@pytest.fixture(scope="module")
+def clocked(tmp_path_factory):
+    """A folder with times of day in files of all formats, and models of three of them."""
+    folder, rng = tmp_path_factory.mktemp("clocked"), np.random.default_rng(0)
+    seconds = rng.normal(14.0, 0.5, 200) * 3600.0 // 60.0 * 60
+    at = pa.array(seconds.astype("int32"), pa.time32("s"), mask=np.arange(200) == 4)
+    rows = pa.table({"at": at, "x": rng.normal(size=200)})
+    for end in CLOCKED:
+        with open_writer(folder / f"a.{end}", rows.schema) as writer:
+            writer.write(rows.to_batches()[0])
+    told = [f"{cell.hour}:{cell.minute:02d}" if cell else None for cell in at.to_pylist()]
+    rows.to_pandas().assign(at=told).to_csv(folder / "short.csv", index=False)
+    for end in ("parquet", "csv", "jsonl"):
+        run("fit", folder / f"a.{end}", "-o", folder / f"m_{end}", *SMALL)
+    return folder
+
+
+CLOCKED = ("parquet", "arrow", "csv", "tsv", "jsonl")
+
+
+@pytest.mark.parametrize("end", ["parquet", "csv", "jsonl"])
+def test_times_of_day_are_the_same_in_every_format(clocked, tmp_path, end):
+    model = clocked / f"m_{end}"
+    column = load(model).model_.codec.columns[0]
+    assert (type(column.kind).__name__, column.kind.period) == ("Cyclic", 86_400.0)
+    run("score", clocked / "a.parquet", "-m", clocked / "m_parquet", "-o", tmp_path / "s.parquet")
+    expected = pq.read_table(tmp_path / "s.parquet")["score"].to_pylist()
+    for name in (*(f"a.{other}" for other in CLOCKED), "short.csv"):
+        run("score", clocked / name, "-m", model, "-o", tmp_path / "s.parquet")
+        assert pq.read_table(tmp_path / "s.parquet")["score"].to_pylist() == expected, name
+    found = load_scorer(model).score_samples(pq.read_table(clocked / "a.parquet"))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("end", ["csv", "jsonl"])
+def test_times_of_day_in_text_are_written_as_such(clocked, tmp_path, end):
+    model, cell = clocked / f"m_{end}", r"\d\d:\d\d:\d\d"
+    for command in (["sample", "-n", "9"], ["reconstruct", clocked / "short.csv"]):
+        run(*command, "-m", model, "-o", tmp_path / "out.parquet")
+        found = pq.read_table(tmp_path / "out.parquet")["at"].to_pandas()
+        assert found.str.fullmatch(cell).all()
+    short = read_table(clocked / "short.csv")["at"].to_pylist()
+    for command, blank in (("impute", False), ("score", True)):
+        run(command, clocked / "short.csv", "-m", model, "-o", tmp_path / f"out.{end}")
+        found = read_table(tmp_path / f"out.{end}")["at"].to_pylist()
+        assert [*found[:4], None, *found[5:]] == short
+        assert found[4] is None if blank else re.fullmatch(cell, found[4])
+    run("impute", clocked / "a.parquet", "-m", model, "-o", tmp_path / "out.parquet")
+    found = pq.read_table(tmp_path / "out.parquet")["at"]
+    assert pa.types.is_time(found.type)
+    assert found.null_count == 0
+
+
+def test_text_that_is_no_time_of_day_was_never_seen(clocked, tmp_path):
+    (tmp_path / "odd.csv").write_text("at,x\n25:61,0\nnoon,0\n")
+    found = scores(clocked / "m_csv", tmp_path / "odd.csv")
+    assert found["warnings"].tolist() == ["at was never seen in training"] * 2
+    stream = load(clocked / "m_csv").stream(alpha=0.1, adapt=False)
+    known, odd = (stream.push({"at": at, "x": 0.0})[0] for at in ("14:05", "noon"))
+    assert known.score > odd.score

@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from improbable.data.clock import arrow_clock, clock_text, is_clock
-from improbable.data.octets import bytes_of, is_octets, respelled
+from improbable.data.clock import arrow_clock, clock_text, is_clock, is_written, written_type
+from improbable.data.octets import HEX, MIXED, bytes_of, is_octets, respelled
 from improbable.data.parts import Bools, Floats
 from improbable.data.texts import (
+    are_clocks,
     number_text,
     parse_clocks,
     parse_numbers,
@@ -44,6 +45,16 @@ class RawColumn:
     values: Values
     storage: str
     dtype: str
+
+
+def understood(column: RawColumn) -> RawColumn:
+    """A column of training with bytes as files of text spell them, times of day told from text."""
+    if column.dtype == HEX:
+        return RawColumn(respelled(column.values, HEX, MIXED), "text", MIXED)
+    if column.dtype not in ("String", "Categorical", "Enum") or not are_clocks(column.values):
+        return column
+    dtype = written_type(set(column.values) - {None})
+    return RawColumn(parse_clocks(column.values)[0], "number", dtype)
 
 
 def as_storage(column: RawColumn, storage: str, dtype: str) -> tuple[Values, Bools]:
@@ -99,6 +110,8 @@ def arrow_column(column: RawColumn) -> pa.Array:
         return pa.array([bytes_of(word, column.dtype) for word in _texts(column)], pa.binary())
     if column.dtype.startswith("Date"):
         return arrow_times(column)
+    if is_written(column.dtype):
+        return pa.array(clock_text(as_number(column), _unit(column.dtype)), pa.string())
     if is_clock(column.dtype):
         return arrow_clock(as_number(column), _unit(column.dtype))
     if "Int" in column.dtype and column.storage == "text":

@@ -10,15 +10,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.clock import CLOCK, clock_text, is_clock
-from improbable.data.columns import Categorical, ColumnKind, Constant, Count, Identifier
+from improbable.data.clock import CLOCK, TURN, clock_text, is_clock, is_written
+from improbable.data.columns import (
+    Categorical,
+    ColumnKind,
+    Constant,
+    Count,
+    Cyclic,
+    Identifier,
+)
 from improbable.data.frames import Frame
 from improbable.data.inference import foreign_words, infer_kind, unread_measurements
 from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_to_json
 from improbable.data.moments import Datetime
-from improbable.data.octets import HEX, MIXED, is_octets, respelled
+from improbable.data.octets import HEX, is_octets, respelled
 from improbable.data.parts import Bools, Cells
-from improbable.data.raw import RawColumn, Values, as_storage, shown_time, zone_of
+from improbable.data.raw import (
+    RawColumn,
+    Values,
+    arrow_column,
+    as_storage,
+    shown_time,
+    understood,
+    zone_of,
+)
 from improbable.data.texts import number_text
 from improbable.errors import DataError, DataWarning, SchemaError
 
@@ -61,6 +76,10 @@ class Column:
             rounded = number_text(np.round(decoded).astype(np.float64))
             exact = np.where(blank, rounded, raw.values)
             return RawColumn(exact, "text", self.dtype)
+        if raw.storage == "text" and not is_octets(raw.dtype) and is_written(self.dtype):
+            words = arrow_column(RawColumn(decoded, self.storage, self.dtype)).to_pylist()
+            cells = np.where(blank, np.array(words, dtype=object), raw.values)
+            return RawColumn(cells, "text", raw.dtype)
         cells = np.where(blank, decoded, kept)
         as_is = raw.storage == self.storage and raw.dtype.startswith(SPANS)
         return RawColumn(cells, self.storage, raw.dtype if as_is else self.suiting(kept[~blank]))
@@ -124,6 +143,8 @@ def _storages(dtype: str) -> tuple[str, ...]:
         return ("text", "number")
     if dtype.startswith("Date"):
         return ("time",)
+    if is_written(dtype):
+        return ("text", "number")
     numeric = "Int" in dtype or "Float" in dtype or dtype.startswith(SPANS)
     return ("number",) if numeric else ("text",)
 
@@ -238,11 +259,11 @@ def fit_column(
     DataError
         If the column cannot be of the kind, or the kind not have the likelihood.
     """
-    raw = _in_words(raw)
+    read = raw if isinstance(kind, Identifier) else understood(raw)
     if kind is None:
-        kind = infer_kind(raw, named=named, log=trusted is None)
-        _warn_of_measurements(name, raw, kind)
-    values, unreadable = as_storage(raw, kind.storage, raw.dtype)
+        kind = infer_kind(read, named=named, log=trusted is None)
+        _warn_of_measurements(name, read, kind)
+    values, unreadable = as_storage(read, kind.storage, read.dtype)
     if unreadable.any():
         example = raw.values[unreadable][0]
         raise DataError(
@@ -252,6 +273,8 @@ def fit_column(
     empty = all(v is None or v != v for v in values)
     if empty and not isinstance(kind, Constant | Identifier):
         raise DataError(f"Column {name!r} has no value at all. Leave its kind to be inferred.")
+    if is_clock(read.dtype) and kind == Cyclic():
+        kind = Cyclic(period=TURN)
     if trusted is not None and isinstance(kind, Count):
         kind = replace(kind, log=False)
     try:
@@ -259,16 +282,9 @@ def fit_column(
         kind = kind.fit(values)
         if trusted is not None:
             kind = focused(kind, values[trusted])
-        return Column(name, kind, raw.dtype, kind.storage)
+        return Column(name, kind, read.dtype, kind.storage)
     except DataError as error:
         raise DataError(f"Column {name!r}: {error}") from error
-
-
-def _in_words(raw: RawColumn) -> RawColumn:
-    """A column with bytes as files of text spell them."""
-    if raw.dtype != HEX:
-        return raw
-    return RawColumn(respelled(raw.values, HEX, MIXED), "text", MIXED)
 
 
 def _warn_of_measurements(name: str, raw: RawColumn, kind: ColumnKind) -> None:

@@ -123,6 +123,12 @@ def parse_clocks(values: Texts) -> tuple[Floats, Bools]:
     return _each([_clock_or_number(value) for value in values])
 
 
+def are_clocks(values: Texts) -> bool:
+    """Whether all texts but words for nothing are times of day, and there is one."""
+    words = {word for word in set(values) - {None} if word.strip() not in NULL_WORDS}
+    return bool(words) and all(parse_clock(word) is not None for word in words)
+
+
 def _clock_or_number(value: str | None) -> float | None:
     seconds = None if value is None else parse_clock(value)
     return parse_number(value) if seconds is None else seconds
