@@ -228,6 +228,21 @@ def test_hexadecimal_is_no_number_at_fit_either(tmp_path):
     assert found["a"].to_pylist() == [1, 2]
 
 
+def test_columns_without_whole_numbers_are_not_searched_for_hexadecimals(tmp_path, monkeypatch):
+    read, asked = pa.csv.read_csv, []
+
+    def watched(source, reading, parsing, converting):
+        asked.append(converting.include_columns)
+        return read(source, reading, parsing, converting)
+
+    monkeypatch.setattr(pa.csv, "read_csv", watched)
+    (tmp_path / "a.csv").write_text("to,n,x,at\n0xzz,1,.5,09:30\n0xff,2,.25,10:30\n")
+    found = read_table(tmp_path / "a.csv").to_pydict()
+    expected = {"to": ["0xzz", "0xff"], "n": [1, 2], "x": [0.5, 0.25], "at": ["09:30", "10:30"]}
+    assert found == expected
+    assert asked == [[], ["at", "n"]]
+
+
 def test_a_huge_number_among_small_ones(tmp_path):
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"n": rng.integers(0, 5000, 200), "x": rng.normal(size=200)})
