@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from improbable import load, training
 from improbable.calibration import q_values
-from improbable.cli import app, console, evaluation
+from improbable.cli import app, commands_model, console, evaluation
 from improbable.cli.scoring import RESULT, Tally
 from improbable.data import delimited, files
 from improbable.data.files import read_table, spill
@@ -214,12 +214,14 @@ def test_an_interrupted_fit_writes_its_best_model(home, new, tmp_path, monkeypat
 
     look = training._Run.look
     monkeypatch.setattr(training._Run, "look", stop)
+    monkeypatch.setattr(commands_model, "on_terminal", lambda: True)
     out, err = run("fit", home / "train.csv", "-o", tmp_path / "m", *SMALL, code=130)
     assert "interrupted: the best weights so far are kept" in out + err
     for command in (("fit",), ("refit", "-m", tmp_path / "m")):
         before = (tmp_path / "m").read_bytes()
         out, err = run(*command, home / "train.csv", "-o", tmp_path / "m", code=130)
         assert err.endswith("interrupted: no file was written\n")
+        assert "weights" not in out + err
         assert (tmp_path / "m").read_bytes() == before
     monkeypatch.undo()
     history = load(tmp_path / "m").history_

@@ -586,6 +586,26 @@ def test_build_takes_a_column_of_ids_and_categories(new, model, tmp_path):
         assert LatentIndex.load(tmp_path / "i").ids.tolist() == ids
 
 
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (["0x1F", "17"], "string"),
+        (["00501", "94105"], "string"),
+        (["5", "17"], "int64"),
+        (["5", "NA", "0.5"], "double"),
+        (["2024-01-01", "2024-02-01"], "timestamp[us]"),
+    ],
+)
+def test_text_in_an_index_is_a_number_where_it_is_one_to_a_model(
+    words, kind, new, model, tmp_path
+):
+    rows = read_table(new).to_pandas().assign(odd=[words[i % len(words)] for i in range(60)])
+    rows.to_csv(tmp_path / "n.csv", index=False)
+    args = ["neighbors", "build", tmp_path / "n.csv", "-m", model, "-o", tmp_path / "i"]
+    run(*args, "--keep", "odd")
+    assert str(LatentIndex.load(tmp_path / "i").columns["odd"].type) == kind
+
+
 def test_search_answers_as_the_library_does(new, model, index, posterior, tmp_path):
     args = ["search", new, "-m", model, "--index", index, "-k", 3, "--metric", "jeffreys"]
     _, err = run("neighbors", *args, "-o", tmp_path / "o.parquet", "--show", "age")

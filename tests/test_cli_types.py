@@ -1,11 +1,13 @@
 """Files as other tools write them: indexes, views, long integers, times, durations, bytes."""
 
 import datetime as dt
+import re
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +15,7 @@ from test_cli import SMALL, run
 
 from improbable import load
 from improbable.cli.feed import as_read_at_fit
-from improbable.data.files import read_table
+from improbable.data.files import open_writer, read_table
 from improbable.data.frames import read_frame
 from improbable.data.table import TableCodec
 from improbable.portable.scorer import load_scorer
@@ -226,6 +228,21 @@ def test_hexadecimal_is_no_number_at_fit_either(tmp_path):
     assert found["a"].to_pylist() == [1, 2]
 
 
+def test_columns_without_whole_numbers_are_not_searched_for_hexadecimals(tmp_path, monkeypatch):
+    read, asked = pa.csv.read_csv, []
+
+    def watched(source, reading, parsing, converting):
+        asked.append(converting.include_columns)
+        return read(source, reading, parsing, converting)
+
+    monkeypatch.setattr(pa.csv, "read_csv", watched)
+    (tmp_path / "a.csv").write_text("to,n,x,at\n0xzz,1,.5,09:30\n0xff,2,.25,10:30\n")
+    found = read_table(tmp_path / "a.csv").to_pydict()
+    expected = {"to": ["0xzz", "0xff"], "n": [1, 2], "x": [0.5, 0.25], "at": ["09:30", "10:30"]}
+    assert found == expected
+    assert asked == [[], ["at", "n"]]
+
+
 def test_a_huge_number_among_small_ones(tmp_path):
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"n": rng.integers(0, 5000, 200), "x": rng.normal(size=200)})
@@ -287,7 +304,7 @@ def test_bytes(tmp_path, kind, names):
     run("fit", tmp_path / "a.arrow", "-o", tmp_path / "m", *SMALL)
     column = load(tmp_path / "m").model_.codec.columns[0]
     assert set(column.kind.names) == (
-        {"ab", "cd", "ef"} if b"cd" in names else {"6162", "ff00", "fe01"}
+        {"ab", "cd", "ef"} if b"cd" in names else {"ab", "0xff00", "0xfe01"}
     )
     found = scores(tmp_path / "m", tmp_path / "a.arrow", "--batch-rows", "1")
     assert (
@@ -301,8 +318,12 @@ def test_bytes(tmp_path, kind, names):
     assert set(read_table(tmp_path / "c.parquet")["b"].to_pylist()) <= set(names)
     run("impute", tmp_path / "a.arrow", "-m", tmp_path / "m", "-o", tmp_path / "b.csv")
     written = read_table(tmp_path / "b.csv")["b"].to_pylist()
-    assert written[0] == (cells[0].hex() if max(cells[0]) > 127 else cells[0].decode())
+    assert written[0] == ("0x" + cells[0].hex() if max(cells[0]) > 127 else cells[0].decode())
     run("impute", tmp_path / "b.csv", "-m", tmp_path / "m", "-o", tmp_path / "d.csv")
+    for end in ("csv", "jsonl"):
+        run("score", tmp_path / "a.arrow", "-m", tmp_path / "m", "-o", tmp_path / f"s.{end}")
+        again = scores(tmp_path / "m", tmp_path / f"s.{end}", "--prefix", "again_")
+        np.testing.assert_array_equal(again["again_score"], found["score"])
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns", "object"])
@@ -341,3 +362,141 @@ def test_times_of_day(tmp_path, unit):
     run("impute", tmp_path / "a.parquet", "-m", tmp_path / "m", "-o", tmp_path / "b.parquet")
     filled = read_table(tmp_path / "b.parquet")["t"].to_pylist()
     assert [*filled[:4], None, *filled[5:]] == times
+
+
+def many_types(n=200, seed=0):
+    """A table with a column of each of many types, one in ten cells missing."""
+    rng = np.random.default_rng(seed)
+    k, day = rng.integers(0, 3, n), 86_400
+    stamps = 1_700_000_000 + rng.integers(0, 10**7, n)
+    columns = {
+        "x": pa.array(k + rng.normal(size=n)),
+        "single": pa.array(rng.normal(size=n).astype("float32")),
+        "whole": pa.array(k.astype("int8")),
+        "at": pa.array(rng.integers(0, day, n) * 10**6).cast(pa.time64("us")),
+        "wait": pa.array(rng.integers(1, 10**9, n)).cast(pa.duration("us")),
+        "pause": pa.array(rng.integers(1, 10**3, n)).cast(pa.duration("s")),
+        "when": pa.array(stamps).cast(pa.timestamp("ms")),
+        "zoned": pa.array(stamps).cast(pa.timestamp("ms", "Europe/Berlin")),
+        "date": pa.array((stamps // day).astype("int32")).cast(pa.date32()),
+        "bytes": pa.array([[b"ab", b"beef", b"\xff\x01"][i] for i in k]),
+        "flag": pa.array(k == 1),
+        "name": pa.array([["u", "v", "w"][i] for i in k], pa.large_string()),
+    }
+    gaps = {name: pa.array(rng.random(n) < 0.1) for name in columns}
+    return pa.table(
+        {
+            name: pc.if_else(gaps[name], pa.scalar(None, cells.type), cells)
+            for name, cells in columns.items()
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A folder with a table of many types in three formats, and the same imputed."""
+    folder, rows = tmp_path_factory.mktemp("filled"), many_types()
+    for end in ("parquet", "csv", "jsonl"):
+        with open_writer(folder / f"a.{end}", rows.schema) as writer:
+            writer.write(rows.combine_chunks().to_batches()[0])
+    run("fit", folder / "a.parquet", "-o", folder / "m", *SMALL)
+    for end in ("parquet", "csv", "jsonl"):
+        run("impute", folder / f"a.{end}", "-m", folder / "m", "-o", folder / f"b.{end}")
+    run("impute", folder / "a.parquet", "-m", folder / "m", "-o", folder / "c.csv")
+    run("impute", folder / "a.parquet", "-m", folder / "m", "-o", folder / "c.jsonl")
+    return folder
+
+
+@pytest.mark.parametrize("end", ["csv", "jsonl"])
+def test_what_is_imputed_in_text_is_what_other_formats_hold(filled, end):
+    found, expected = (read_table(filled / f"{name}.{end}").to_pandas() for name in "bc")
+    assert found.notna().all().all()
+    for name in expected:
+        if found[name].dtype.kind in "if":
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-3)
+    for name in ("bytes", "flag", "name", "date"):
+        assert found[name].tolist() == expected[name].tolist()
+    for name in ("when", "zoned", "at"):  # to a tenth of a second, and in one style
+        gaps = read_table(filled / "a.parquet")[name].is_null().to_numpy()
+        words, others = (table[name][gaps].astype(str).str[:10] for table in (found, expected))
+        assert words.tolist() == others.tolist()
+
+
+@pytest.mark.parametrize("end", ["parquet", "csv", "jsonl"])
+def test_other_types_than_at_fit_are_imputed_as_they_came(filled, tmp_path, end):
+    run("fit", filled / "a.csv", "-o", tmp_path / "m", *SMALL)
+    run("impute", filled / f"a.{end}", "-m", tmp_path / "m", "-o", tmp_path / f"b.{end}")
+    found, old = (read_table(folder / f"{name}.{end}") for folder, name in
+                  ((tmp_path, "b"), (filled, "a")))  # fmt: skip
+    assert found.schema.types == old.schema.types
+    seconds = pc.cast(found["wait"], pa.duration("us")) if end == "parquet" else found["wait"]
+    assert max(seconds.to_pandas().astype("int64")) < (10**13 if end == "parquet" else 1000)
+
+
+def test_a_column_without_a_cell_is_imputed_in_json(home, tmp_path):
+    rows = table(20, 1).drop(columns="label")
+    rows.assign(height=None).to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    run("impute", tmp_path / "a.jsonl", "-m", home / "m", "-o", tmp_path / "b.jsonl")
+    assert read_table(tmp_path / "b.jsonl")["height"].to_numpy().min() > 100.0
+
+
+@pytest.fixture(scope="module")
+def clocked(tmp_path_factory):
+    """A folder with times of day in files of all formats, and models of three of them."""
+    folder, rng = tmp_path_factory.mktemp("clocked"), np.random.default_rng(0)
+    seconds = rng.normal(14.0, 0.5, 200) * 3600.0 // 60.0 * 60
+    at = pa.array(seconds.astype("int32"), pa.time32("s"), mask=np.arange(200) == 4)
+    rows = pa.table({"at": at, "x": rng.normal(size=200)})
+    for end in CLOCKED:
+        with open_writer(folder / f"a.{end}", rows.schema) as writer:
+            writer.write(rows.to_batches()[0])
+    told = [f"{cell.hour}:{cell.minute:02d}" if cell else None for cell in at.to_pylist()]
+    rows.to_pandas().assign(at=told).to_csv(folder / "short.csv", index=False)
+    for end in ("parquet", "csv", "jsonl"):
+        run("fit", folder / f"a.{end}", "-o", folder / f"m_{end}", *SMALL)
+    return folder
+
+
+CLOCKED = ("parquet", "arrow", "csv", "tsv", "jsonl")
+
+
+@pytest.mark.parametrize("end", ["parquet", "csv", "jsonl"])
+def test_times_of_day_are_the_same_in_every_format(clocked, tmp_path, end):
+    model = clocked / f"m_{end}"
+    column = load(model).model_.codec.columns[0]
+    assert (type(column.kind).__name__, column.kind.period) == ("Cyclic", 86_400.0)
+    run("score", clocked / "a.parquet", "-m", clocked / "m_parquet", "-o", tmp_path / "s.parquet")
+    expected = pq.read_table(tmp_path / "s.parquet")["score"].to_pylist()
+    for name in (*(f"a.{other}" for other in CLOCKED), "short.csv"):
+        run("score", clocked / name, "-m", model, "-o", tmp_path / "s.parquet")
+        assert pq.read_table(tmp_path / "s.parquet")["score"].to_pylist() == expected, name
+    found = load_scorer(model).score_samples(pq.read_table(clocked / "a.parquet"))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("end", ["csv", "jsonl"])
+def test_times_of_day_in_text_are_written_as_such(clocked, tmp_path, end):
+    model, cell = clocked / f"m_{end}", r"\d\d:\d\d:\d\d"
+    for command in (["sample", "-n", "9"], ["reconstruct", clocked / "short.csv"]):
+        run(*command, "-m", model, "-o", tmp_path / "out.parquet")
+        found = pq.read_table(tmp_path / "out.parquet")["at"].to_pandas()
+        assert found.str.fullmatch(cell).all()
+    short = read_table(clocked / "short.csv")["at"].to_pylist()
+    for command, blank in (("impute", False), ("score", True)):
+        run(command, clocked / "short.csv", "-m", model, "-o", tmp_path / f"out.{end}")
+        found = read_table(tmp_path / f"out.{end}")["at"].to_pylist()
+        assert [*found[:4], None, *found[5:]] == short
+        assert found[4] is None if blank else re.fullmatch(cell, found[4])
+    run("impute", clocked / "a.parquet", "-m", model, "-o", tmp_path / "out.parquet")
+    found = pq.read_table(tmp_path / "out.parquet")["at"]
+    assert pa.types.is_time(found.type)
+    assert found.null_count == 0
+
+
+def test_text_that_is_no_time_of_day_was_never_seen(clocked, tmp_path):
+    (tmp_path / "odd.csv").write_text("at,x\n25:61,0\nnoon,0\n")
+    found = scores(clocked / "m_csv", tmp_path / "odd.csv")
+    assert found["warnings"].tolist() == ["at was never seen in training"] * 2
+    stream = load(clocked / "m_csv").stream(alpha=0.1, adapt=False)
+    known, odd = (stream.push({"at": at, "x": 0.0})[0] for at in ("14:05", "noon"))
+    assert known.score > odd.score

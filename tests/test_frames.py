@@ -2,6 +2,7 @@
 
 import datetime as dt
 import decimal
+import time
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 from polars.testing import assert_frame_equal as assert_polars_equal
 
+from improbable.data.columns import Binary
 from improbable.data.frames import read_frame, write_frame
-from improbable.data.raw import RawColumn, as_storage, as_times, shown_time, zone_of
+from improbable.data.raw import RawColumn, arrow_column, as_storage, as_times, shown_time, zone_of
+from improbable.data.schema import Column
 from improbable.data.table import TableCodec
 from improbable.data.texts import number_text, parse_number, parse_time, plain_words, time_text
 from improbable.errors import DataError
@@ -212,6 +215,38 @@ def test_list_of_dicts():
     assert mixed.columns["a"].values.tolist() == ["1", "x", None]
     with pytest.raises(DataError, match="one dict for each row"):
         read_frame([{"a": 1}, 3])
+
+
+@pytest.mark.parametrize(
+    "cells", [[dt.time(9), 1.5], [MOMENT, 5], [MOMENT.date(), 5], [dt.timedelta(1), np.int64(5)]]
+)
+@pytest.mark.parametrize("nothing", [None, float("nan"), pd.NaT, pd.NA])
+def test_times_in_dicts_beside_nothing_and_beside_numbers(cells, nothing):
+    for place, order in enumerate(([cells[0], nothing], [nothing, cells[0]])):
+        column = read_frame([{"a": cell} for cell in order]).columns["a"]
+        expected = read_frame(pa.table({"a": [cells[0]]})).columns["a"]
+        assert column.dtype == expected.dtype
+        assert column.values[place] == expected.values[0]
+        assert np.isnan(column.values).sum() == 1
+    for order in (cells, cells[::-1], [*cells, nothing]):
+        column = read_frame([{"a": cell} for cell in order]).columns["a"]
+        words = {cell: str(cell) for cell in cells} | {nothing: None}
+        assert column.values.tolist() == [words[cell] for cell in order]
+
+
+def test_dicts_as_pandas_makes_them():
+    frame = pd.DataFrame({"t": [dt.time(9), None, dt.time(10)], "x": [1.0, np.nan, 3.0]})
+    records = frame.assign(t=frame["t"].where(frame["t"].notna(), np.nan)).to_dict("records")
+    found, expected = read_frame(records), read_frame(frame)
+    for name in frame:
+        np.testing.assert_array_equal(found.columns[name].values, expected.columns[name].values)
+
+
+def test_wide_dicts_are_read_in_time_that_grows_with_their_width():
+    wide = [{f"a{i}": 1.0 for i in range(20_000)}]
+    began = time.process_time()
+    read_frame(wide, list(wide[0])[:10_000])
+    assert time.process_time() - began < 10.0
 
 
 @pytest.mark.parametrize(
@@ -503,7 +538,7 @@ def test_bytes_are_spelled_as_in_training():
         read_frame(pa.table({"a": cells})).columns["a"] for cells in ([b"ab"], [b"\xff"])
     )
     both = read_frame(pa.table({"a": [b"ab", b"\xff"]})).columns["a"]
-    assert as_storage(both, "text", utf8.dtype)[0].tolist() == ["ab", "ff"]
+    assert as_storage(both, "text", utf8.dtype)[0].tolist() == ["ab", "0xff"]
     assert as_storage(utf8, "text", digits.dtype)[0].tolist() == ["6162"]
 
 
@@ -514,3 +549,50 @@ def test_imputing_leaves_other_bytes_alone():
     found = codec.fill(codec.transform(new).values, codec.read(new)).to_native()["a"].to_pylist()
     assert found[::2] == [b"\xff", b"ab"]
     assert found[1] in cells
+
+
+@pytest.mark.parametrize("kind", ["bytes", "text"])
+def test_bytes_mean_the_same_as_the_text_written_of_them(kind):
+    cells, words = [b"abc", b"\xff\x00", b"beef"], ["abc", "0xff00", "beef"]
+    told = {"bytes": cells, "text": words}
+    x = np.arange(36) % 3
+    codec = TableCodec().fit(pa.table({"b": [told[kind][i] for i in x], "x": x}))
+    assert sorted(codec.columns[0].kind.names) == sorted(words)
+    for new in (cells, words):
+        found = codec.transform(pa.table({"b": new, "x": [0, 1, 2]}))
+        assert not found.unseen.any()
+        expected = np.eye(3)[[codec.columns[0].kind.names.index(word) for word in words]]
+        assert (found.values[:, codec.column_entries(0)[0]] == expected).all()
+
+
+def test_what_is_imputed_among_bytes_is_not_taken_for_digits():
+    codec = TableCodec().fit(pd.DataFrame({"b": ["beef"] * 9 + ["abcd"], "x": np.arange(10) % 2}))
+    new = pa.table({"b": [b"\xff", None, b"0xff"], "x": [0, 1, 0]})
+    found = codec.fill(codec.transform(new).values, codec.read(new)).to_native()["b"].to_pylist()
+    assert found == [b"\xff", found[1], b"0xff"]
+    assert found[1] in (b"beef", b"abcd")
+
+
+def test_numbers_among_bytes_are_read_and_filled():
+    codec = TableCodec().fit(pd.DataFrame({"a": np.linspace(0.1, 5.3, 40)}))
+    new = pa.table({"a": [b"1.5", None, b"\xff"]})
+    rows, frame = codec.transform(new), codec.read(new)
+    assert rows.unseen[:, 0].tolist() == [False, False, True]
+    assert codec.columns[0].displayed(frame.columns["a"], np.arange(3)).tolist() == [
+        1.5,
+        None,
+        "0xff",
+    ]
+    found = codec.fill(rows.values, frame).to_native()["a"].to_numpy()
+    assert found[0] == 1.5
+    assert np.isfinite(found).all()
+
+
+def test_bytes_in_files_of_older_versions():
+    names = ("616263", "ff00")
+    column = Column("b", Binary(names, (3, 3)), "Binary(hex)", "text")
+    for cells in ([b"abc", b"\xff\x00"], ["abc", "0xff00"]):
+        raw = read_frame(pa.table({"b": cells})).columns["b"]
+        assert column.read(raw)[0].tolist() == list(names)
+    decoded = RawColumn(text(*names), "text", column.dtype)
+    assert arrow_column(decoded).to_pylist() == [b"abc", b"\xff\x00"]

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 import warnings
 
 import numpy as np
@@ -576,7 +577,6 @@ def test_numbers_and_dates_written_in_another_way_are_said_to_be_names(write, wh
         lambda i: f"555-01{i:02d}",
         lambda i: f"user{i}@host",
         lambda i: f"{i:05d}",
-        lambda i: f"{i % 24}:{i % 60:02d}",
         lambda i: f"SKU{i:04d}",
         lambda i: f"REQ-{i}",
         lambda i: f"ABC {i}",
@@ -647,7 +647,8 @@ def assert_array(found, expected):
 
 def test_a_range_for_an_index_and_odd_metadata_are_no_columns():
     frame = pa.Table.from_pandas(TABLE[["age", "balance"]], preserve_index=False)
-    for metadata in (frame.schema.metadata, {b"pandas": b"["}, {b"pandas": b"[]"}):
+    odd = [b"[", b"[]", b'{"index_columns": null}', b'{"index_columns": 3}']
+    for metadata in (frame.schema.metadata, *({b"pandas": words} for words in odd)):
         assert TableCodec().fit(frame.replace_schema_metadata(metadata)).names == (
             "age",
             "balance",
@@ -735,3 +736,40 @@ def test_one_cell_alone_is_odd_and_no_other_type():
     odd["age"] = ["old", None, "older"]
     with pytest.raises(SchemaError, match="re-typed"):
         codec.transform(odd)
+
+
+TIMES = [dt.time(9, 5), dt.time(17, 30, 20), dt.time(23, 59, 59, 250_001)] * 4
+WRITTEN = ["9:05", "17:30:20", "23:59:59.250001"] * 4
+
+
+@pytest.mark.parametrize("kind", [None, "cyclic", Cyclic(period=3600.0), "categorical", "real"])
+@pytest.mark.parametrize("seen", [1, 2, 3])
+def test_times_of_day_as_text_are_times_of_day(kind, seen):
+    kinds = None if kind is None or seen == 1 else {"at": kind}
+    x = np.arange(12) % 5
+    told = [pd.DataFrame({"at": cells, "x": x})[:seen] for cells in (TIMES, WRITTEN)]
+    told = [pd.concat([rows] * 8, ignore_index=True) for rows in told]
+    told.append(told[1].astype({"at": "category"}))
+    codecs = [TableCodec(kinds).fit(rows) for rows in told]
+    kinds_found = [codec.columns[0].kind for codec in codecs]
+    assert kinds_found[0] == kinds_found[1] == kinds_found[2]
+    if kind in (None, "cyclic") and seen > 1:
+        assert kinds_found[0].period == 86_400.0
+    for codec in codecs:
+        for rows in told:
+            assert_array(codec.transform(rows), codecs[0].transform(told[0]))
+
+
+@pytest.mark.parametrize("odd", ["24:00", "9:5", "9:60", "9", "-1:00", "9:05 pm", "9:05:60"])
+def test_one_text_that_is_no_time_of_day_makes_names(odd):
+    assert isinstance(TableCodec().fit(pd.DataFrame({"at": WRITTEN})).columns[0].kind, Cyclic)
+    found = TableCodec().fit(pd.DataFrame({"at": [*WRITTEN, odd]})).columns[0]
+    assert (found.kind.storage, found.dtype) == ("text", "String")
+
+
+def test_times_of_day_that_are_imputed_stand_among_those_that_came():
+    codec = TableCodec().fit(pd.DataFrame({"at": WRITTEN, "x": np.arange(12) % 5}))
+    new = pd.DataFrame({"at": ["8:00", None, "noon"], "x": [1, 2, 3]})
+    found = codec.fill(codec.transform(new).values, codec.read(new)).to_native()["at"].tolist()
+    assert found[0] == "8:00"
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d(\.\d{6})?", cell) for cell in found[1:])

@@ -12,8 +12,8 @@ from improbable.data.columns import Binary, Categorical, Constant
 from improbable.data.frames import frame_library, write_frame
 from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn, shown_time
-from improbable.data.texts import number_word
 from improbable.data.table import TableCodec
+from improbable.data.texts import number_word
 from improbable.data.windows import WindowCodec
 from improbable.wording import in_words
 

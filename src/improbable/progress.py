@@ -56,7 +56,9 @@ def tuning_bar(budget: int, *, shown: bool) -> Iterator[TuningProgress | None]:
 
 
 def say_ending(history: History) -> None:
-    """Say on standard error how training ended."""
+    """Say on standard error how training ended, unless Ctrl-C did, of which a warning tells."""
+    if history.stop_reason == "interrupted":
+        return
     from rich.console import Console
 
     Console(stderr=True).print(

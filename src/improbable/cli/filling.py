@@ -18,7 +18,7 @@ from improbable.data.codec import Codec
 from improbable.data.columns import Identifier
 from improbable.data.files import format_of, open_writer, spill
 from improbable.data.frames import Frame
-from improbable.data.octets import legible
+from improbable.data.lines import number_cells, text_cells
 from improbable.data.raw import RawColumn
 from improbable.data.series import Series
 from improbable.data.table import TableCodec
@@ -43,7 +43,7 @@ def impute_file(model: Model, feed: Feed, output: str, *, format: str | None, mo
     if not isinstance(model.codec, TableCodec | WindowCodec):
         return _write_all(model, feed, output, results.impute, format=format, moved=moved)
     blank = pa.RecordBatch.from_pylist([], schema=feed.schema)
-    schema = imputed(model, blank, feed.blank, text=feed.text).schema
+    schema = imputed(model, blank, feed.blank).schema
     batches: Iterator[pa.RecordBatch] = _filled(model, feed, moved)
     with ExitStack() as stack:
         if feed.text and format_of(output, format) not in TEXT_FORMATS:
@@ -128,17 +128,13 @@ def _check_held(held: dict[str, str], codec: Codec) -> None:
             raise DataError(f"{said} is no {column.kind.storage}. Give one, as the column holds.")
 
 
-def imputed(
-    model: Model, batch: pa.RecordBatch, source: Frame | Series, *, text: bool
-) -> pa.RecordBatch:
+def imputed(model: Model, batch: pa.RecordBatch, source: Frame | Series) -> pa.RecordBatch:
     """Batch whose missing cells in modeled columns are filled; all else is as it was.
 
     Parameters
     ----------
     source : Frame or Series
         Of the batch; a frame with the row more that a feed adds.
-    text : bool
-        Whether the columns stay text.
     """
     found = _rows(results.impute(model, source), batch.num_rows)
     frame = source if isinstance(source, Frame) else source.rows
@@ -146,25 +142,42 @@ def imputed(
         if isinstance(column.kind, Identifier):
             continue
         missing = pa.array(is_missing(frame.columns[column.name])[: batch.num_rows])
-        cells = _merged(batch.column(name), missing, found.column(column.name), text=text)
+        cells = _merged(batch.column(name), missing, found.column(column.name))
         batch = batch.set_column(batch.schema.get_field_index(name), name, cells)
     return batch
 
 
-def _merged(old: Any, missing: Any, new: Any, *, text: bool) -> Any:
+def _merged(old: Any, missing: Any, new: Any) -> Any:
     """Old cells where they are not missing, in the type that holds both."""
     if pa.types.is_dictionary(old.type):
         old = old.cast(old.type.value_type)
+    if pa.types.is_null(old.type):
+        old = old.cast(new.type)
+    new = pc.if_else(missing, new, pa.scalar(None, new.type))
+    measured = pa.types.is_floating(new.type) or pa.types.is_duration(new.type)
+    if _is_text(old.type) or _is_binary(old.type) and not _is_binary(new.type):
+        new = text_cells(new)
+    elif measured and not pa.types.is_temporal(old.type):
+        new = number_cells(new)
+    elif pa.types.is_timestamp(old.type) and _is_text(new.type):
+        new = new.cast(pa.timestamp("us"))  # of UTC, which text alone does not say
     if pa.types.is_integer(old.type) and pa.types.is_floating(new.type):
         old = old.cast(new.type)
-    if text and pa.types.is_binary(new.type):
-        new = pa.array([cell and legible(cell) for cell in new.to_pylist()], pa.string())
-    return pc.if_else(missing, new.cast(pa.string() if text else old.type, safe=False), old)
+    return pc.if_else(missing, new.cast(old.type, safe=False), old)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    return any(test(kind) for test in tests)
 
 
 def _filled(model: Model, feed: Feed, moved: Moved) -> Iterator[pa.RecordBatch]:
     for batch, frame in feed:
-        yield imputed(model, batch, frame, text=feed.text)
+        yield imputed(model, batch, frame)
         moved(batch.num_rows)
 
 

@@ -2,8 +2,10 @@
 
 import os
 import time
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from improbable.calibration import smallest_p
@@ -19,6 +21,7 @@ from improbable.data.sequences import SequenceCodec
 from improbable.data.table import TableCodec
 from improbable.data.tokens import Sequences
 from improbable.data.windows import WindowCodec
+from improbable.errors import TrainingWarning
 
 
 def fit_file(
@@ -32,7 +35,8 @@ def fit_file(
     check_apart(output, input.path, input.labels)
     data, params, n_rows = read_training(input, choice, params)
     started = time.perf_counter()
-    detector = VAEDetector(**params).fit(data)
+    with _kept_model_unsaid(output):
+        detector = VAEDetector(**params).fit(data)
     _check_ending(detector, output)
     save(detector, output)
     return _record(detector, data, n_rows, output, started)
@@ -50,7 +54,8 @@ def refit_file(
     data, n_rows = read_more(input, choice, detector.model_.codec, int(params["random_state"]))
     started = time.perf_counter()
     given = {name: value for name, value in params.items() if name != "tune"}
-    detector.set_params(**given).refit(data)
+    with _kept_model_unsaid(output):
+        detector.set_params(**given).refit(data)
     _check_ending(detector, output)
     save(detector, output)
     return _record(detector, data, n_rows, output, started)
@@ -60,6 +65,15 @@ def is_interrupted(record: dict[str, Any]) -> bool:
     """Whether Ctrl-C ended the training, or the search of settings, that a record tells of."""
     searched = record.get("tuning", {}).get("interrupted", False)
     return bool(searched) or record["stop_reason"] == "interrupted"
+
+
+@contextmanager
+def _kept_model_unsaid(output: str) -> Iterator[None]:
+    """Do not say that Ctrl-C kept a model where `_check_ending` is to discard it."""
+    with warnings.catch_warnings():
+        if os.path.exists(output):
+            warnings.filterwarnings("ignore", "Training ended: interrupted", TrainingWarning)
+        yield
 
 
 def _check_ending(detector: Any, output: str) -> None:

@@ -35,7 +35,7 @@ class Retyping:
     def see(self, batch: pa.RecordBatch) -> None:
         """Give up the types that cannot hold the cells of a batch."""
         for name, hopes in self._hopes.items():
-            while hopes and not _fits(batch.column(name), hopes[0]):
+            while hopes and not fits(batch.column(name), hopes[0]):
                 hopes.pop(0)
 
     def schema(self, schema: pa.Schema) -> pa.Schema:
@@ -63,7 +63,7 @@ def _types(dtype: str) -> list[pa.DataType]:
     return [pa.bool_()] if dtype == "Boolean" else []
 
 
-def _fits(text: Any, kind: pa.DataType) -> bool:
+def fits(text: Any, kind: pa.DataType) -> bool:
     """Whether cells can be cast, no zero in front is lost, and no digit of a whole number."""
     if cast_first(text, [kind]).type != kind:
         return False

@@ -15,7 +15,7 @@ from improbable.cli.feed import cast_first, types_of
 from improbable.cli.inputs import Feed, InputFile, open_feed
 from improbable.cli.labels import KNOWN, check_column, listed
 from improbable.cli.places import Moved, Places, encode, find_places, typed_places
-from improbable.cli.retyping import Retyping
+from improbable.cli.retyping import Retyping, fits
 from improbable.data.files import open_writer
 from improbable.errors import DataError
 from improbable.latent.index import LatentIndex
@@ -81,8 +81,8 @@ class Indexing:
         text = self.feed.text and pa.types.is_string(column.type)
         if not text:
             return column
-        found = cast_first(column, NUMBERS)
-        return found if found.type in NUMBERS else cast_first(column, types_of("time"))
+        numbers = [kind for kind in NUMBERS if fits(column, kind)]
+        return cast_first(column, numbers or types_of("time"))
 
 
 def _plain(column: Any) -> Any:

@@ -1,6 +1,7 @@
 """Times of day as seconds since midnight, and back."""
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from improbable.data.parts import Floats
 
 Texts = NDArray[np.object_]
-CLOCK = "Clock"
+CLOCK, WRITTEN = "Clock", "ClockText"
 TURN = 86_400.0
 TOLD = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d(?:\.\d{1,9})?))?", re.ASCII)
 
@@ -25,6 +26,17 @@ def clock_type(unit: str) -> str:
     return f"{CLOCK}(time_unit={unit!r})"
 
 
+def is_written(dtype: str) -> bool:
+    """Whether a type is one of times of day that came as text, and go back as such."""
+    return dtype.startswith(WRITTEN)
+
+
+def written_type(words: Collection[str]) -> str:
+    """Name of the type of times of day as text, to the second if none has a part of one."""
+    unit = "us" if any("." in word for word in words) else "s"
+    return f"{WRITTEN}(time_unit={unit!r})"
+
+
 def read_clock(cells: Any) -> Floats:
     """Seconds since midnight of an Arrow array; NaN where missing."""
     ticks = cells.cast(pa.time64("ns")).cast(pa.int64()).to_numpy(zero_copy_only=False)
@@ -37,13 +49,16 @@ def parse_clock(word: str) -> float | None:
     found = TOLD.fullmatch(word.strip())
     if found is None:
         return None
-    return int(found[1]) * 3600.0 + int(found[2]) * 60.0 + float(found[3] or 0)
+    whole, _, part = (found[3] or "0").partition(".")
+    minutes = int(found[1]) * 60 + int(found[2])
+    # As `read_clock` counts, to the last digit.
+    return ((minutes * 60 + int(whole)) * 10**9 + int(f"{part:0<9}")) / 1e9
 
 
-def clock_text(seconds: Floats) -> Texts:
+def clock_text(seconds: Floats, unit: str = "us") -> Texts:
     """Times of day as text, no longer than they need be; None where NaN."""
     out = np.empty(len(seconds), dtype=object)
-    out[:] = arrow_clock(seconds, "us").to_pylist()
+    out[:] = arrow_clock(seconds, unit).to_pylist()
     out[:] = [None if cell is None else cell.isoformat() for cell in out]
     return out
 

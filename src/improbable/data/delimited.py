@@ -46,9 +46,8 @@ def csv_contents(stream: Any, delimiter: str, *, text: bool) -> Contents:
     names = next(csv.reader(chain([line], lines), delimiter=delimiter), [])
     start, nulls = stream.tell(), [""] if text else list(NULL_WORDS)
     commas = _with_commas(stream, names) if delimiter == ";" else []
-    strings = pa.schema([(name, pa.string()) for name in names])
 
-    def read(types: Any) -> Any:
+    def read(texts: list[str], only: list[str] | None = None) -> Any:
         # Not the stream itself: pyarrow reads ahead, and hangs if Python exits meanwhile.
         rest = pa.OSFile(stream.name)
         rest.seek(start)
@@ -57,19 +56,21 @@ def csv_contents(stream: Any, delimiter: str, *, text: bool) -> Contents:
             # One thread: only then do errors carry the number of the row.
             pa.csv.ReadOptions(column_names=names, block_size=BLOCK, use_threads=False),
             pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-            pa.csv.ConvertOptions(column_types=types, null_values=nulls, strings_can_be_null=True),
+            pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(texts, pa.string()),
+                null_values=nulls,
+                strings_can_be_null=True,
+                include_columns=only,
+            ),
         )
 
-    as_text = [(name, pa.string()) for name in commas]
     try:
-        rows = read(strings if text else pa.schema(as_text))
-        clocks = [f.name for f in rows.schema if pa.types.is_time(f.type)]
-        # As they are: 11:30 is not 11:30:00, and 0x1F no number.
-        if kept := [] if text else clocks + _hexadecimal(stream, rows, read):
-            rows = read(pa.schema(as_text + [(name, pa.string()) for name in kept]))
+        rows = read(names if text else commas)
+        if not text:
+            rows = _with_texts(stream, rows, lambda some: read(some, some))
     except pa.ArrowInvalid as error:
         if "Empty CSV" in str(error):
-            return strings, []
+            return pa.schema([(name, pa.string()) for name in names]), []
         raise
     for field in rows.schema:
         if pa.types.is_binary(field.type):
@@ -80,15 +81,26 @@ def csv_contents(stream: Any, delimiter: str, *, text: bool) -> Contents:
     return table.schema, table.to_batches()
 
 
-def _hexadecimal(stream: Any, rows: Any, read: Callable[[Any], Any]) -> list[str]:
-    """Names of the columns of whole numbers that hold some such as 0x1F."""
+def _with_texts(stream: Any, rows: Any, read: Callable[[list[str]], Any]) -> Any:
+    """Rows whose times of day, and whole numbers if some are such as 0x1F, are as written.
+
+    As text, 11:30 is not 11:30:00, and 0x1F no number.
+    """
+    clocks = [field.name for field in rows.schema if pa.types.is_time(field.type)]
     whole = [field.name for field in rows.schema if pa.types.is_integer(field.type)]
     with mmap(stream.fileno(), 0, access=ACCESS_READ) as held:
-        if not whole or held.find(b"0x") < 0 and held.find(b"0X") < 0:
-            return []
-    texts = read(pa.schema([(name, pa.string()) for name in whole]))
-    odd = [pc.match_substring_regex(texts[name], HEXADECIMAL) for name in whole]
-    return [name for name, found in zip(whole, odd, strict=True) if pc.any(found).as_py()]
+        if held.find(b"0x") < 0 and held.find(b"0X") < 0:
+            whole = []
+    texts = read(clocks + whole) if clocks + whole else rows
+    for place, name in enumerate(rows.schema.names):
+        if name in clocks or name in whole and _hexadecimal(texts[name]):
+            rows = rows.set_column(place, name, texts[name])
+    return rows
+
+
+def _hexadecimal(cells: Any) -> bool:
+    """Whether some texts are numbers such as 0x1F."""
+    return bool(pc.any(pc.match_substring_regex(cells, HEXADECIMAL)).as_py())
 
 
 def _decoded(stream: Any) -> Iterator[str]:

@@ -1,11 +1,11 @@
 """The only door for tables: any data frame, array or list to plain columns, and back."""
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from numbers import Real
-from os import PathLike
 from typing import Any, cast
 
 import narwhals as nw
@@ -16,7 +16,12 @@ from sklearn.utils.validation import check_array
 
 from improbable.data.clock import clock_type, read_clock
 from improbable.data.lines import TICKS
-from improbable.data.native import index_columns, narrowed, without_views
+from improbable.data.native import (
+    index_columns,
+    narrowed,
+    refuse_what_is_no_table,
+    without_views,
+)
 from improbable.data.octets import read_bytes
 from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn, Values, arrow_column
@@ -106,6 +111,7 @@ def read_frame(data: Any, wanted: Collection[str] | None = None) -> Frame:
     ValueError, TypeError
         scikit-learn's own messages about arrays: sparse, complex, not two-dimensional.
     """
+    wanted = None if wanted is None else set(wanted)
     if isinstance(data, list | tuple) and data and isinstance(data[0], dict):
         data = _from_dicts(data, wanted)
     if isinstance(data, pa.RecordBatch):
@@ -131,24 +137,33 @@ def _from_dicts(rows: Sequence[Any], wanted: Collection[str] | None) -> pa.Table
     if not all(isinstance(row, dict) for row in rows):
         raise DataError("A list of dicts holds something else. Pass one dict for each row.")
     names = dict.fromkeys(name for row in rows for name in row)
-    read = [name for name in names if wanted is None or str(name) in wanted]
-    unread = {str(name): pa.nulls(len(rows)) for name in names if name not in read}
-    return pa.table(
-        {str(name): arrow_cells([row.get(name) for row in rows]) for name in read} | unread
-    )
+    nothing, columns = pa.nulls(len(rows)), {}
+    for name in names:
+        asked = wanted is None or str(name) in wanted
+        columns[str(name)] = arrow_cells([row.get(name) for row in rows]) if asked else nothing
+    return pa.table(columns)
 
 
 def arrow_cells(cells: list[Any], kind: pa.DataType | None = None) -> pa.Array:
     """Cells in a type, inferred if None; those of several types become text."""
-    try:
-        return pa.array(cells, kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return pa.array(_as_text(cells), pa.string())
+    with suppress(ValueError, TypeError, OverflowError, NotImplementedError):
+        found = pa.array(cells, kind)
+        if not pa.types.is_temporal(found.type) or all(map(_is_no_tick, cells)):
+            return found
+    present = [None if _is_missing(cell) else cell for cell in cells]
+    if present.count(None) > cells.count(None):
+        return arrow_cells(present, kind)
+    return pa.array(_as_text(cells), pa.string())
+
+
+def _is_no_tick(cell: Any) -> bool:
+    """Whether a cell is no number and no NaT, which pyarrow takes for ticks beside times."""
+    return cell is None or not (isinstance(cell, NUMBERS) or _is_missing(cell))
 
 
 def _read_narwhals(frame: nw.DataFrame[Any]) -> Frame:
     names = [str(name) for name in frame.columns]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, times in Counter(names).items() if times > 1)
     if repeated:
         raise DataError(f"Column names repeat: {', '.join(repeated)}. Rename them apart.")
     columns = dict(zip(names, map(_read_series, frame.iter_columns()), strict=True))
@@ -265,7 +280,7 @@ def _word(value: Any) -> str | None:
 
 
 def _read_array(data: Any) -> Frame:
-    _refuse_what_is_no_table(data)
+    refuse_what_is_no_table(data)
     if getattr(data, "ndim", 2) > 2:
         raise DataError(
             f"Found array with dim {data.ndim}, a table has 2. "
@@ -292,28 +307,6 @@ def _read_array(data: Any) -> Frame:
         columns = [_read_objects(column) for column in objects.T]
     named = {f"x{i}": column for i, column in enumerate(columns)}
     return Frame(named, len(array), "numpy")
-
-
-def _refuse_what_is_no_table(data: Any) -> None:
-    """Say how to make a table of what is often passed in place of one."""
-    if hasattr(data, "iloc") and getattr(data, "ndim", 2) == 1:
-        raise DataError(
-            "A single row or column is no table. Pass one row as X.iloc[[0]], one column as "
-            "X[['name']]."
-        )
-    if isinstance(data, Mapping):
-        raise DataError(
-            "A dict is no table. Pass one row as [row], columns as a data frame made of them."
-        )
-    if isinstance(data, str | PathLike):
-        raise DataError(
-            f"{str(data)!r} is text and no table. Read the file first, as in "
-            "pandas.read_csv(path), or use the command line."
-        )
-    if data is None or isinstance(data, Real | Iterator):
-        raise DataError(
-            f"{type(data).__name__} is no table. Pass a data frame, an array, or a list of rows."
-        )
 
 
 def _type_name(dtype: np.dtype[Any]) -> str:

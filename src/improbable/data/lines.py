@@ -34,6 +34,18 @@ def write_json(sink: IO[bytes], batch: pa.RecordBatch) -> None:
         sink.write(line.encode() + b"\n")
 
 
+def text_cells(column: pa.Array) -> pa.Array:
+    """Cells as `write_csv` writes them."""
+    words = [None if cell is None else str(cell) for cell in _values(column, _cell)]
+    return pa.array(words, pa.string())
+
+
+def number_cells(column: pa.Array) -> pa.Array:
+    """Durations or floats as the numbers that `write_csv` writes."""
+    cells = [None if cell is None else float(cell) for cell in _values(column, _cell)]
+    return pa.array(cells, pa.float64())
+
+
 def _write(
     rows: list[Any], sink: IO[bytes], delimiter: str, quoting: Any = csv.QUOTE_MINIMAL
 ) -> None:

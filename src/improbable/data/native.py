@@ -1,11 +1,15 @@
-"""Data frames before they are read: no unused columns, no views, index columns known."""
+"""Data before it is read: a table at all, no unused columns, no views, index columns known."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
+from numbers import Real
+from os import PathLike
 from typing import Any
 
 import pyarrow as pa
+
+from improbable.errors import DataError
 
 
 def narrowed(data: Any, wanted: Collection[str] | None) -> tuple[Any, tuple[str, ...]]:
@@ -38,8 +42,9 @@ def index_columns(data: Any) -> tuple[str, ...]:
     described: Any = None
     with suppress(ValueError):
         described = json.loads((data.schema.metadata or {}).get(b"pandas", b"{}"))
-    found = described.get("index_columns", ()) if isinstance(described, dict) else ()
-    return tuple(name for name in found if isinstance(name, str) and name in data.column_names)
+    found = described.get("index_columns") if isinstance(described, dict) else None
+    names = found if isinstance(found, list) else ()
+    return tuple(name for name in names if isinstance(name, str) and name in data.column_names)
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
@@ -64,3 +69,25 @@ def without_views(data: Any) -> Any:
     if data is schema:
         return plain
     return data if plain.types == schema.types else data.cast(plain)
+
+
+def refuse_what_is_no_table(data: Any) -> None:
+    """Say how to make a table of what is often passed in place of one."""
+    if hasattr(data, "iloc") and getattr(data, "ndim", 2) == 1:
+        raise DataError(
+            "A single row or column is no table. Pass one row as X.iloc[[0]], one column as "
+            "X[['name']]."
+        )
+    if isinstance(data, Mapping):
+        raise DataError(
+            "A dict is no table. Pass one row as [row], columns as a data frame made of them."
+        )
+    if isinstance(data, str | PathLike):
+        raise DataError(
+            f"{str(data)!r} is text and no table. Read the file first, as in "
+            "pandas.read_csv(path), or use the command line."
+        )
+    if data is None or isinstance(data, Real | Iterator):
+        raise DataError(
+            f"{type(data).__name__} is no table. Pass a data frame, an array, or a list of rows."
+        )

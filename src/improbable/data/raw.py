@@ -8,10 +8,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from improbable.data.clock import arrow_clock, clock_text, is_clock
-from improbable.data.octets import HEX, UTF8, bytes_of, respelled
+from improbable.data.clock import arrow_clock, clock_text, is_clock, is_written, written_type
+from improbable.data.octets import HEX, MIXED, bytes_of, is_octets, respelled
 from improbable.data.parts import Bools, Floats
 from improbable.data.texts import (
+    are_clocks,
     number_text,
     parse_clocks,
     parse_numbers,
@@ -47,6 +48,16 @@ class RawColumn:
     dtype: str
 
 
+def understood(column: RawColumn) -> RawColumn:
+    """A column of training with bytes as files of text spell them, times of day told from text."""
+    if column.dtype == HEX:
+        return RawColumn(respelled(column.values, HEX, MIXED), "text", MIXED)
+    if column.dtype not in ("String", "Categorical", "Enum") or not are_clocks(column.values):
+        return column
+    dtype = written_type(set(column.values) - {None})
+    return RawColumn(parse_clocks(column.values)[0], "number", dtype)
+
+
 def as_storage(column: RawColumn, storage: str, dtype: str) -> tuple[Values, Bools]:
     """A column in the storage a fitted kind takes, and which cells could not be read so.
 
@@ -72,9 +83,10 @@ def as_storage(column: RawColumn, storage: str, dtype: str) -> tuple[Values, Boo
         return column.values, clear
     if column.storage != "text":
         return np.full(len(column.values), np.nan), ~np.isnan(column.values)
+    words = respelled(column.values, column.dtype, dtype)
     if storage == "time":
-        return parse_times(column.values)
-    return (parse_clocks if is_clock(dtype) else parse_numbers)(column.values)
+        return parse_times(words)
+    return (parse_clocks if is_clock(dtype) else parse_numbers)(words)
 
 
 def as_number(column: RawColumn) -> Floats:
@@ -97,10 +109,12 @@ def arrow_column(column: RawColumn) -> pa.Array:
         return pa.array([truth.get(v) for v in plain_words(_texts(column), "Boolean")], pa.bool_())
     if column.dtype in ("String", "Categorical", "Enum"):
         return pa.array(_texts(column), pa.string())
-    if column.dtype in (UTF8, HEX):
+    if is_octets(column.dtype):
         return pa.array([bytes_of(word, column.dtype) for word in _texts(column)], pa.binary())
     if column.dtype.startswith("Date"):
         return arrow_times(column)
+    if is_written(column.dtype):
+        return pa.array(clock_text(as_number(column), _unit(column.dtype)), pa.string())
     if is_clock(column.dtype):
         return arrow_clock(as_number(column), _unit(column.dtype))
     if "Int" in column.dtype and column.storage == "text":

@@ -10,19 +10,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.clock import CLOCK, clock_text, is_clock
-from improbable.data.columns import Categorical, ColumnKind, Constant, Count, Identifier
+from improbable.data.clock import CLOCK, TURN, clock_text, is_clock, is_written
+from improbable.data.columns import (
+    Categorical,
+    ColumnKind,
+    Constant,
+    Count,
+    Cyclic,
+    Identifier,
+)
 from improbable.data.frames import Frame
 from improbable.data.inference import foreign_words, infer_kind, unread_measurements
 from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_to_json
 from improbable.data.moments import Datetime
-from improbable.data.octets import HEX, UTF8, respelled
+from improbable.data.octets import HEX, is_octets, respelled
 from improbable.data.parts import Bools, Cells
-from improbable.data.raw import RawColumn, Values, as_storage, shown_time, zone_of
+from improbable.data.raw import (
+    RawColumn,
+    Values,
+    arrow_column,
+    as_storage,
+    shown_time,
+    understood,
+    zone_of,
+)
 from improbable.data.texts import number_text
 from improbable.errors import DataError, DataWarning, SchemaError
 
 NUMBER_LIKELIHOODS = ("normal", "normal_per_column", "normal_fixed", "student_t")
+SPANS = ("Duration", CLOCK)
 FEWEST_TOLD = 2  # cells; one alone is odd itself
 COUNT_LIKELIHOODS = (*NUMBER_LIKELIHOODS, "poisson", "negative_binomial")
 
@@ -52,15 +68,21 @@ class Column:
         """Cells as they came, but missing and unreadable ones as decoded."""
         kept = self.read(raw)[0]
         blank = np.array([v is None or v != v for v in kept], dtype=bool)
-        if raw.dtype in (UTF8, HEX):
-            cells = np.where(blank, respelled(decoded, self.dtype, raw.dtype), raw.values)
-            return RawColumn(cells, "text", raw.dtype)
+        if is_octets(raw.dtype) and self.storage == "text":
+            words = (decoded, self.dtype), (raw.values, raw.dtype)
+            cells = np.where(blank, *(respelled(*held, HEX) for held in words))
+            return RawColumn(cells, "text", HEX)
         if raw.storage == "text" and self.storage == "number" and "Int" in raw.dtype:
             rounded = number_text(np.round(decoded).astype(np.float64))
             exact = np.where(blank, rounded, raw.values)
             return RawColumn(exact, "text", self.dtype)
+        if raw.storage == "text" and not is_octets(raw.dtype) and is_written(self.dtype):
+            words = arrow_column(RawColumn(decoded, self.storage, self.dtype)).to_pylist()
+            cells = np.where(blank, np.array(words, dtype=object), raw.values)
+            return RawColumn(cells, "text", raw.dtype)
         cells = np.where(blank, decoded, kept)
-        return RawColumn(cells, self.storage, self.suiting(kept[~blank]))
+        as_is = raw.storage == self.storage and raw.dtype.startswith(SPANS)
+        return RawColumn(cells, self.storage, raw.dtype if as_is else self.suiting(kept[~blank]))
 
     def displayed(self, raw: RawColumn, index: NDArray[np.intp]) -> Values:
         """Values at some rows as a reader wants to see them; None where missing."""
@@ -72,7 +94,7 @@ class Column:
             out[:] = [None if v is None else shown_time(v, self.dtype) for v in out]
         if is_clock(self.dtype) and self.storage == "number":
             out[:] = clock_text(values)
-        out[unreadable] = some.values[unreadable]
+        out[unreadable] = respelled(some.values, some.dtype, self.dtype)[unreadable]
         return out
 
     def cells(self, raw: RawColumn, n_rows: int) -> Cells:
@@ -121,7 +143,9 @@ def _storages(dtype: str) -> tuple[str, ...]:
         return ("text", "number")
     if dtype.startswith("Date"):
         return ("time",)
-    numeric = "Int" in dtype or "Float" in dtype or dtype.startswith(("Duration", CLOCK))
+    if is_written(dtype):
+        return ("text", "number")
+    numeric = "Int" in dtype or "Float" in dtype or dtype.startswith(SPANS)
     return ("number",) if numeric else ("text",)
 
 
@@ -235,10 +259,11 @@ def fit_column(
     DataError
         If the column cannot be of the kind, or the kind not have the likelihood.
     """
+    read = raw if isinstance(kind, Identifier) else understood(raw)
     if kind is None:
-        kind = infer_kind(raw, named=named, log=trusted is None)
-        _warn_of_measurements(name, raw, kind)
-    values, unreadable = as_storage(raw, kind.storage, raw.dtype)
+        kind = infer_kind(read, named=named, log=trusted is None)
+        _warn_of_measurements(name, read, kind)
+    values, unreadable = as_storage(read, kind.storage, read.dtype)
     if unreadable.any():
         example = raw.values[unreadable][0]
         raise DataError(
@@ -248,6 +273,8 @@ def fit_column(
     empty = all(v is None or v != v for v in values)
     if empty and not isinstance(kind, Constant | Identifier):
         raise DataError(f"Column {name!r} has no value at all. Leave its kind to be inferred.")
+    if is_clock(read.dtype) and kind == Cyclic():
+        kind = Cyclic(period=TURN)
     if trusted is not None and isinstance(kind, Count):
         kind = replace(kind, log=False)
     try:
@@ -255,7 +282,7 @@ def fit_column(
         kind = kind.fit(values)
         if trusted is not None:
             kind = focused(kind, values[trusted])
-        return Column(name, kind, raw.dtype, kind.storage)
+        return Column(name, kind, read.dtype, kind.storage)
     except DataError as error:
         raise DataError(f"Column {name!r}: {error}") from error
 

@@ -322,12 +322,10 @@ class TableCodec:
             if column.name in known.columns:
                 raw = known.columns[column.name]
                 columns[column.name] = replace(raw, values=np.repeat(raw.values, n))
-            elif column.storage == "text":
-                columns[column.name] = RawColumn(
-                    np.full(n, None, dtype=object), "text", column.dtype
-                )
-            else:
-                columns[column.name] = RawColumn(np.full(n, np.nan), column.storage, column.dtype)
+                continue
+            kind, nothing = (object, None) if column.storage == "text" else (float, np.nan)
+            blank = np.full(n, nothing, dtype=kind)
+            columns[column.name] = RawColumn(blank, column.storage, column.dtype)
         return Frame(columns, n, self.library, labels=self.labels)
 
     def remarks(self, rows: Rows, source: Frame) -> NDArray[np.object_]:
@@ -359,8 +357,9 @@ class TableCodec:
 
     def is_reordered(self, frame: Frame) -> bool:
         """Whether a table holds the columns seen at fit in another order."""
-        known = [column.name for column in self.columns if column.name in frame.columns]
-        return [name for name in frame.columns if name in set(known)] != known
+        known = {column.name for column in self.columns}
+        fitted = [column.name for column in self.columns if column.name in frame.columns]
+        return [name for name in frame.columns if name in known] != fitted
 
     def to_json(self) -> dict[str, Any]:
         """Fitted codec as plain values."""

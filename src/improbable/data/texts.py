@@ -133,6 +133,15 @@ def parse_clocks(values: Texts) -> tuple[Floats, Bools]:
     return _each([_clock_or_number(value) for value in values])
 
 
+def are_clocks(values: Texts) -> bool:
+    """Whether all texts but words for nothing are times of day, and there is one."""
+    told = (word for word in values if word is not None and word.strip() not in NULL_WORDS)
+    first = next(told, None)
+    if first is None or parse_clock(first) is None:
+        return False
+    return all(parse_clock(word) is not None for word in set(told))
+
+
 def _clock_or_number(value: str | None) -> float | None:
     seconds = None if value is None else parse_clock(value)
     return parse_number(value) if seconds is None else seconds
