@@ -297,8 +297,8 @@ def test_durations_are_written_as_seconds(tmp_path, unit, end):
 @pytest.mark.parametrize("names", [[b"ab", b"cd", b"ef"], [b"ab", b"\xff\x00", b"\xfe\x01"]])
 def test_bytes(tmp_path, kind, names):
     rng = np.random.default_rng(0)
-    cells = [names[i] for i in rng.integers(0, 3, 100)]
-    cells[4], x = None, rng.normal(size=100)
+    cells = [names[i] for i in rng.integers(0, 3, 40)]
+    cells[4], x = None, rng.normal(size=40)
     rows = pa.table({"b": pa.array(cells, pa.binary()).cast(kind), "x": x})
     pa.feather.write_feather(rows, tmp_path / "a.arrow")
     run("fit", tmp_path / "a.arrow", "-o", tmp_path / "m", *SMALL)
@@ -338,7 +338,8 @@ def test_times_of_day(tmp_path, unit):
     rows = pa.table({"t": pa.array(times, kind), "x": rng.normal(size=300)})
     pq.write_table(rows, tmp_path / "a.parquet")
     data = pd.DataFrame({"t": times, "x": rows["x"].to_numpy()}) if unit == "object" else rows
-    run("fit", tmp_path / "a.parquet", "-o", tmp_path / "m", "--max-steps", "60", "--json")
+    small = ["--max-steps", "60", "--hidden", "32"]
+    run("fit", tmp_path / "a.parquet", "-o", tmp_path / "m", *small)
     model = load(tmp_path / "m")
     column = model.model_.codec.columns[0]
     assert (type(column.kind).__name__, column.kind.period) == ("Cyclic", 86_400.0)
