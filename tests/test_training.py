@@ -121,9 +121,9 @@ def test_best_weights_are_kept_member_by_member():
 
 
 def test_stops_early_and_says_why():
-    history = run(fresh(), TrainConfig(max_steps=4000, batch_size=64, patience=3, checks=60))
+    history = run(fresh(), TrainConfig(max_steps=1000, batch_size=64, patience=3, checks=60))
     assert history.stop_reason == "converged"
-    assert history.steps[-1] < 4000
+    assert history.steps[-1] < 1000
     assert history.best_step <= history.steps[-1]
 
 
