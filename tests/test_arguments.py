@@ -20,7 +20,7 @@ def test_whole_numbers(value):
     assert type(arguments.whole("k", value)) is int
 
 
-@pytest.mark.parametrize("value", [True, "1", None, -0.1, np.nan, np.inf, [1.0], 1j])
+@pytest.mark.parametrize("value", [True, "1", None, -0.1, np.nan, np.inf, [1.0], 1j, 10**400])
 def test_what_is_no_number(value):
     with pytest.raises(ImprobableError, match="^spread must be a number, 0 or more, got "):
         arguments.number("spread", value)
@@ -34,7 +34,25 @@ def test_what_is_no_level(value):
 
 @pytest.mark.parametrize(
     "values",
-    ["a", "1", None, ["1", 2], [True, 2.0, None], np.nan, [1.0, np.inf], [[1, 2], [3]], [True]],
+    [
+        *(
+            "a",
+            "1",
+            None,
+            ["1", 2],
+            [True, 2.0, None],
+            np.nan,
+            [1.0, np.inf],
+            [[1, 2], [3]],
+            [True],
+        ),
+        *(
+            [True],
+            [10**400],
+            torch.ones(2, requires_grad=True),
+            torch.ones(2, dtype=torch.bfloat16),
+        ),
+    ],
 )
 def test_what_are_no_numbers(values):
     with pytest.raises(ImprobableError, match="^amount must be finite numbers, got "):
@@ -76,7 +94,11 @@ def test_numbers_keep_their_shape(values, shape):
         (lambda d, X: d.sample(1, given={"age": None}), "given has no value for 'age'"),
         (lambda d, X: d.sample(1, given={"city": np.nan}), "given has no value for 'city'"),
         (lambda d, X: d.sample(1, given={"sex": "Q"}), "given holds Q for 'sex', a value never"),
-        (lambda d, X: d.sample(1, given={"income": "low"}), "given holds low for 'income'"),
+        (
+            lambda d, X: d.sample(1, given={"income": "low"}),
+            "'income', which is no number",
+        ),
+        (lambda d, X: d.sample(1, given={"height": np.inf}), "which is no number"),
     ],
 )
 def test_a_verb_refuses(detector, new, call, message):

@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import poisson
 
+from improbable.data.clock import clock_text
 from improbable.data.columns import (
     Binary,
     Categorical,
@@ -651,3 +652,9 @@ def test_a_table_takes_scales_from_trusted_rows_and_the_rest_from_all():
     assert isinstance(c, Real)
     assert codec.n_rows == 60
     assert TableCodec.from_json(json.loads(json.dumps(codec.to_json()))).columns == codec.columns
+
+
+def test_times_of_day_are_rounded_to_their_unit():
+    seconds = np.array([32272.899, 86399.9, np.nan])
+    assert clock_text(seconds, "s").tolist() == ["08:57:53", "00:00:00", None]
+    assert clock_text(np.array([1.0005])).tolist() == ["00:00:01.000500"]

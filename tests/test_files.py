@@ -800,3 +800,10 @@ def test_a_parquet_file_without_rows_keeps_its_columns(tmp_path):
     with open_writer(tmp_path / "t.parquet", schema):
         pass
     assert pq.read_table(tmp_path / "t.parquet").schema.equals(schema)
+
+
+def test_repeated_names_are_told_where_cells_are_times_of_day(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("t,t,a\n09:30,09:31,1\n10:30,11:31,2\n")
+    with pytest.raises(DataError, match="several columns are named 't'"):
+        read_table(path)

@@ -596,3 +596,11 @@ def test_bytes_in_files_of_older_versions():
         assert column.read(raw)[0].tolist() == list(names)
     decoded = RawColumn(text(*names), "text", column.dtype)
     assert arrow_column(decoded).to_pylist() == [b"abc", b"\xff\x00"]
+
+
+def test_durations_of_numpy_in_dicts_are_durations():
+    rows = [{"d": np.timedelta64(5, "s")}, {"d": np.timedelta64(7, "s")}]
+    found, wanted = read_frame(rows).columns["d"], read_frame(pd.DataFrame(rows)).columns["d"]
+    assert found.storage == wanted.storage == "number"
+    np.testing.assert_array_equal(found.values, wanted.values)
+    assert found.dtype == wanted.dtype

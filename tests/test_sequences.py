@@ -161,7 +161,7 @@ def test_shares_add_up_to_the_expected_log_prob(detector, walks):
 def test_reasons_in_words(detector):
     found = detector.explain([["red", "green", "gray", "black", "gray", "red"], ["red"]])
     assert "token 4 = 'black' (expected 'red')" in found.reasons(0)
-    assert found.reason(1, 1) == "ends after 1 tokens (expected 'green')"
+    assert found.reason(1, 1) == "ends after 1 token (expected 'green')"
     assert "row 0: token 4" in str(found)
     frame = found.to_frame("pandas")
     assert list(frame) == ["row", "position", "token", "share", "p_value", "surprise", "expected"]

@@ -815,6 +815,51 @@ def test_a_constant_is_not_blamed_for_the_row_beside_it():
     assert found.reason(9, column) == "x1 = 1 (usual itself, unlike a row beside it)"
 
 
+def noisy_wave(n, seed):
+    rng = np.random.default_rng(seed)
+    wave = np.sin((np.arange(n) + rng.integers(0, 60)) / 6.0)
+    mode = np.where(wave > 0.0, "up", "down").astype(object)
+    return pd.DataFrame({"a": wave + 0.2 * rng.normal(size=n), "mode": mode})
+
+
+@pytest.fixture(scope="module")
+def of_the_last_row() -> VAEDetector:
+    codec = WindowCodec(length=12, score_of="last")
+    return VAEDetector(codec=codec, random_state=0, max_steps=60, hidden=(32,)).fit(
+        noisy_wave(1500, 0)
+    )
+
+
+def test_a_value_never_seen_is_charged_to_its_own_row_alone(of_the_last_row: VAEDetector):
+    rows = noisy_wave(60, 1)
+    odd, missing = rows.copy(), rows.copy()
+    odd.loc[30, "mode"], missing.loc[30, "mode"] = "sideways", None
+    found, wanted = (of_the_last_row.score_samples(one) for one in (odd, missing))
+    np.testing.assert_allclose(np.delete(found, 30), np.delete(wanted, 30), atol=1e-9)
+    assert found[30] < wanted[30] - 3.0
+
+
+def test_rows_without_a_full_window_say_so(of_the_last_row: VAEDetector):
+    notes = of_the_last_row.detect(noisy_wave(40, 1))["warnings"].tolist()
+    assert notes == ["its window is not full yet"] * 11 + [""] * 29
+    everything = WindowCodec(length=4)
+    detector = VAEDetector(codec=everything, random_state=0, max_steps=5, hidden=(8,))
+    assert set(detector.fit(noisy_wave(900, 0)).detect(noisy_wave(40, 1))["warnings"]) == {""}
+
+
+def test_rows_of_shared_windows_count_by_window_lengths_in_drift():
+    codec = WindowCodec(length=12)
+    detector = VAEDetector(codec=codec, random_state=0, max_steps=60, hidden=(32,)).fit(
+        noisy_wave(4000, 0)
+    )
+    assert detector.model_.independent == 1 / 12
+    clean = [detector.drift(noisy_wave(600, seed)).p_value for seed in range(1, 9)]
+    assert min(clean) > 1e-3
+    louder = noisy_wave(600, 9)
+    louder["a"] *= 1.5
+    assert detector.drift(louder).is_drift
+
+
 def test_columns_that_a_series_does_not_use_are_not_read(machines: VAEDetector):
     rows = frame_of(200)
     odd = rows.assign(lists=[[1]] * len(rows))

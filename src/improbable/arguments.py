@@ -1,5 +1,6 @@
 """Arguments of calls, checked: each refusal says what to pass instead."""
 
+from contextlib import suppress
 from numbers import Integral, Real
 from typing import Any, NoReturn
 
@@ -7,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.errors import ImprobableError
+
+LARGEST = float(np.finfo(np.float64).max)
 
 
 def refuse(name: str, wanted: str, got: Any) -> NoReturn:
@@ -33,7 +36,7 @@ def whole(name: str, value: Any, least: int = 1) -> int:
 
 def number(name: str, value: Any) -> float:
     """A finite number, 0 or more."""
-    if not is_number(value) or not 0.0 <= value < np.inf:
+    if not is_number(value) or not 0.0 <= value <= LARGEST:
         refuse(name, "a number, 0 or more", value)
     return float(value)
 
@@ -47,14 +50,12 @@ def level(name: str, value: Any) -> float:
 
 def numbers(name: str, values: Any) -> NDArray[np.float64]:
     """Finite numbers, in an array of the shape they have."""
-    try:
+    found = np.full(1, np.nan)
+    with suppress(ValueError, TypeError, OverflowError, RuntimeError):
         given = np.asarray(values)
-    except ValueError:
-        refuse(name, "finite numbers", values)
-    sound = (
-        all(map(is_number, given.flat)) if given.dtype.kind == "O" else given.dtype.kind in "iuf"
-    )
-    found = given.astype(np.float64) if sound else np.full(1, np.nan)
+        mixed = given.dtype.kind == "O"
+        if all(map(is_number, given.flat)) if mixed else given.dtype.kind in "iuf":
+            found = given.astype(np.float64)
     if not np.isfinite(found).all():
         refuse(name, "finite numbers", values)
     return found

@@ -285,7 +285,9 @@ class Drift:
         return self.p_value <= DRIFT_LEVEL
 
 
-def drift(levels: ArrayLike, counts: ArrayLike, held_out: ArrayLike) -> Drift:
+def drift(
+    levels: ArrayLike, counts: ArrayLike, held_out: ArrayLike, independent: float = 1.0
+) -> Drift:
     r"""Two-sided Kolmogorov-Smirnov test of conformal p-values.
 
     Rows exchangeable with the held-out ones have p-values uniform on the levels
@@ -301,6 +303,8 @@ def drift(levels: ArrayLike, counts: ArrayLike, held_out: ArrayLike) -> Drift:
         Rows of each.
     held_out : array-like of shape (n,)
         Held-out scores behind the p-values; NaN are left out.
+    independent : float
+        Rows that are worth one on their own, a row: 1 unless rows share what they are judged by.
 
     Returns
     -------
@@ -329,5 +333,5 @@ def drift(levels: ArrayLike, counts: ArrayLike, held_out: ArrayLike) -> Drift:
     place = np.searchsorted(levels, possible * (1.0 + 1e-12), side="right")
     reached = np.append(0.0, np.cumsum(counts))[place] / m
     statistic = float(np.abs(reached - possible).max())
-    size = m * len(reference) / (m + len(reference))
+    size = independent * m * len(reference) / (m + len(reference))
     return Drift(statistic, float(kolmogorov(np.sqrt(size) * statistic)), m)

@@ -121,7 +121,7 @@ class Explanation:
         """Table with a line for each row and column, the most surprising first in each row.
 
         Column "row" counts from 0; the index of a pandas data frame is kept beside it.
-        Values are text that reads back to the last digit.
+        Values are text: numbers to the last digit, moments to the second.
         """
         order = np.argsort(-self.surprise, axis=1, kind="stable")
         rows, cols = np.repeat(np.arange(len(self)), order.shape[1]), order.ravel()

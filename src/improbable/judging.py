@@ -78,9 +78,11 @@ class Tally:
         np.add.at(total, place, np.concatenate([self._counts, counts]))
         self._levels, self._counts = merged, total
 
-    def drift(self, held_out: Floats) -> calibration.Drift:
-        """Test of the p-values counted so far, by the scores behind them."""
-        return calibration.drift(self._levels, self._counts, held_out)
+    def drift(self, model: Model) -> calibration.Drift | None:
+        """Test of the p-values counted so far; None where no rows were kept out of training."""
+        if not len(model.kept_out):
+            return None
+        return calibration.drift(self._levels, self._counts, model.kept_out, model.independent)
 
     def warn(self, question: Question, n_held_out: int) -> None:
         """Say so when an `fdr` flags nothing of what held-out rows cannot tell apart."""

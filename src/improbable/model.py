@@ -121,6 +121,12 @@ class Model:
         return self.held_out if self.held_out_apart else self.held_out[:0]
 
     @property
+    def independent(self) -> float:
+        """Rows worth one on their own, a row: one a window where all that hold a row judge it."""
+        span = self.codec.span
+        return 1.0 if span is None or span.judged is not None else 1.0 / span.length
+
+    @property
     def lead(self) -> int:
         """The member with the best held-out ELBO."""
         return int(np.argmax(self.history.best_elbo))

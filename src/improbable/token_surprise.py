@@ -68,7 +68,7 @@ class TokenSurprise:
         expected = self.expected[row, place]
         wanted = "the end" if expected == END_NAME else repr(expected)
         if place >= len(self.sequences[row]):
-            return f"ends after {place} tokens (expected {wanted})"
+            return f"ends after {place} token{'s' * (place != 1)} (expected {wanted})"
         return f"token {place + 1} = {self.sequences[row][place]!r} (expected {wanted})"
 
     def token(self, row: int, place: int) -> str:

@@ -62,7 +62,7 @@ class RowVerbs:
         model = self._fitted()
         p = model.p_values(model.decision_scores(model.codec.transform(model.codec.read(X))))
         levels, counts = np.unique(p, return_counts=True)
-        return drift(levels, counts, model.kept_out)
+        return drift(levels, counts, model.kept_out, model.independent)
 
     def stream(
         self,

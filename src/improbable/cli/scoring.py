@@ -93,9 +93,7 @@ class Scoring:
             with rows_bar("writing", shown=shown, total=feed.n_rows) as moved:
                 flagged = self._write(scored, feed, output, format=format, moved=moved)
         scored.tally.warn(self.question, len(self.model.held_out))
-        known = self.model.kept_out
-        drift = scored.tally.drift(known) if len(known) else None
-        return Outcome(feed.n_rows, flagged, drift)
+        return Outcome(feed.n_rows, flagged, scored.tally.drift(self.model))
 
     def _judged(self, feed: Feed) -> Judged:
         return (

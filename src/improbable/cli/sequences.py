@@ -34,7 +34,7 @@ class SequenceFeed:
     def __init__(self, reader: Reader, codec: SequenceCodec, *, delimited: bool) -> None:
         self.schema, self.n_rows = reader.schema, 0
         self._reader, self._codec, self._delimited = reader, codec, delimited
-        self._column = check_column(column_of(codec), reader.schema.names, "the model")
+        self._column = check_column(column_of(codec), reader.schema.names, "The model")
         self.blank = self.frame(pa.RecordBatch.from_pylist([], schema=reader.schema))
 
     def __iter__(self) -> Iterator[tuple[pa.RecordBatch, Sequences]]:

@@ -38,9 +38,12 @@ def check_calendar(wanted: Sequence[str], time: str | None) -> None:
     ------
     DataError
     """
-    names = [wanted] if isinstance(wanted, str) else list(wanted)
-    if isinstance(wanted, str) or not set(names) <= set(READ):
-        raise DataError(f"calendar takes some of {tuple(READ)} in a list, got {wanted!r}.")
+    names = [] if wanted is None or isinstance(wanted, str) else list(wanted)
+    if (wanted is None or isinstance(wanted, str)) or not set(names) <= set(READ):
+        raise DataError(
+            f"calendar takes some of {tuple(READ)} in a list, got {wanted!r}. Pass () for none, "
+            "or on the command line --calendar hour --calendar weekday."
+        )
     if names and time is None:
         raise DataError("calendar needs a column of time stamps. Name it as time.")
 

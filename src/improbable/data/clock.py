@@ -66,7 +66,9 @@ def clock_text(seconds: Floats, unit: str = "us") -> Texts:
 def arrow_clock(seconds: Floats, unit: str) -> pa.Array:
     """Times of day in ticks of a unit."""
     missing = ~np.isfinite(seconds)
-    ticks = np.round(np.mod(np.where(missing, 0.0, seconds), TURN) * 1e6) % (TURN * 1e6)
+    per = {"s": 1.0, "ms": 1e3}.get(unit, 1e6)
+    ticks = np.round(np.mod(np.where(missing, 0.0, seconds), TURN) * per) % (TURN * per)
     kind = pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
-    cells = pa.array(ticks.astype(np.int64), mask=missing).cast(pa.time64("us"))
+    micro = np.round(ticks * (1e6 / per)).astype(np.int64)
+    cells = pa.array(micro, mask=missing).cast(pa.time64("us"))
     return cells.cast(kind, safe=False)

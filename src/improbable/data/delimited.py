@@ -91,8 +91,11 @@ def _with_texts(stream: Any, rows: Any, read: Callable[[list[str]], Any]) -> Any
     with mmap(stream.fileno(), 0, access=ACCESS_READ) as held:
         if held.find(b"0x") < 0 and held.find(b"0X") < 0:
             whole = []
-    texts = read(clocks + whole) if clocks + whole else rows
-    for place, name in enumerate(rows.schema.names):
+    names = rows.schema.names
+    if not clocks + whole or len(set(names)) < len(names):  # who reads the file refuses the latter
+        return rows
+    texts = read(clocks + whole)
+    for place, name in enumerate(names):
         if name in clocks or name in whole and _hexadecimal(texts[name]):
             rows = rows.set_column(place, name, texts[name])
     return rows

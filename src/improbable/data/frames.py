@@ -158,7 +158,8 @@ def arrow_cells(cells: list[Any], kind: pa.DataType | None = None) -> pa.Array:
 
 def _is_no_tick(cell: Any) -> bool:
     """Whether a cell is no number and no NaT, which pyarrow takes for ticks beside times."""
-    return cell is None or not (isinstance(cell, NUMBERS) or _is_missing(cell))
+    number = isinstance(cell, NUMBERS) and not isinstance(cell, np.timedelta64)
+    return cell is None or not (number or _is_missing(cell))
 
 
 def _read_narwhals(frame: nw.DataFrame[Any]) -> Frame:

@@ -84,6 +84,13 @@ def read_images(data: Any, size: tuple[int, int] | None = None) -> Images:
         return data
     if isinstance(data, str | os.PathLike):
         return _read_folder(os.fspath(data), size)
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        if data.dtype.kind != "f":
+            raise DataError(
+                "Pixels of whole numbers cannot be missing. Fit on images.astype(float), and pass "
+                "masked ones like that, too."
+            )
+        data = data.filled(np.nan)
     try:
         values = np.asarray(data)
     except ValueError as error:

@@ -362,9 +362,11 @@ def check_held(columns: Sequence[Column], frame: Frame) -> None:
         if cells.missing[0]:
             raise DataError(f"given has no value for {column.name!r}. Leave it out, or give one.")
         held = f"given holds {column.displayed(raw, np.arange(1))[0]} for {column.name!r}"
+        value, unreadable = (found[0] for found in column.read(raw))
+        if unreadable or column.storage != "text" and np.isinf(value):
+            raise DataError(f"{held}, which is no {column.storage}. Give one that is.")
         if cells.unseen[0]:
             raise DataError(f"{held}, a value never seen in training. Give a known one.")
-        value = column.read(raw)[0][0]
         if isinstance(column.kind, Count) and (value < 0 or value % 1):
             raise DataError(f"{held}, a count. Give a whole number, 0 or more.")
 

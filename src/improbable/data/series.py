@@ -19,6 +19,8 @@ from improbable.errors import DataError
 LONGEST_BRIDGE = 8
 TIME_NAMES = frozenset({"time", "timestamp", "date", "datetime", "ds"})
 NUMBERS = ("normal", "normal_per_column", "normal_fixed", "student_t")
+EARLY = "its window is not full yet"
+REPEATED = "a later row has the same time and takes its place"
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,14 @@ class Series:
     def library(self) -> str:
         """What tables about the rows come back as."""
         return self.frame.library
+
+    def remarks(self, *, whole: bool) -> NDArray[np.object_]:
+        """What is unusual about where rows lie, in words; `whole` if windows need to be full."""
+        slots = self.timeline.slot[self.index]
+        early = slots - self.timeline.start[slots] < self.length - 1
+        out = np.where(early & whole, EARLY, "").astype(object)
+        out[self.timeline.repeated[self.index]] = REPEATED
+        return out
 
     @property
     def row_labels(self) -> Any:
@@ -180,7 +190,9 @@ class WindowRows:
 
     @property
     def offsets(self) -> Floats:
-        """Log probabilities that no likelihood judges, summed over the window, nats."""
+        """Log probabilities that no likelihood judges, summed over what is judged, nats."""
+        if not self.spread:
+            return self.points.offsets[self.ends]
         out = np.zeros((len(self), self.points.offsets.shape[1]))
         if self.points.offsets.any():
             for places in self._places.T:

@@ -344,9 +344,9 @@ class WindowCodec:
     def remarks(self, rows: Rows, source: Series) -> NDArray[np.object_]:
         """What is unusual about each row's cells, in words; empty where nothing is."""
         out = self.point.remarks(rows, self._values(source.rows))
-        for i in np.flatnonzero(source.timeline.repeated[source.index]):
-            note = "a later row has the same time and takes its place"
-            out[i] = f"{out[i]}; {note}" if out[i] else note
+        notes = source.remarks(whole=self.score_of == "last")
+        for i in np.flatnonzero(notes != ""):
+            out[i] = f"{out[i]}; {notes[i]}" if out[i] else notes[i]
         return out
 
     def inverse_column(self, i: int, values: Floats) -> Values:

@@ -1,6 +1,7 @@
 """Names of the items of an index, and what is known of them: one Arrow table, its ids first."""
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
@@ -180,18 +181,14 @@ def _within(column: pa.ChunkedArray, name: str, wanted: tuple[Any, ...]) -> Any:
 
 
 def _compared(name: str, column: pa.ChunkedArray, value: Any, compare: Callable[..., Any]) -> Any:
-    """Comparison, if need be in the type of the column."""
-    try:
-        return compare(column, value)
-    except pa.ArrowException:
-        pass
-    try:
-        return compare(column, value.cast(column.type))
-    except pa.ArrowException as error:
-        raise ImprobableError(
-            f"Column {name!r} holds {column.type} and cannot be compared with values of type "
-            f"{value.type}. Pass some of its own type."
-        ) from error
+    """Comparison, if need be in the type of the column, or as numbers."""
+    for kind in (value.type, column.type, pa.float64()):
+        with suppress(pa.ArrowException):
+            return compare(column, value.cast(kind))
+    raise ImprobableError(
+        f"Column {name!r} holds {column.type} and cannot be compared with values of type "
+        f"{value.type}. Pass some of its own type."
+    )
 
 
 def _truth(cells: Any) -> NDArray[np.bool_]:

@@ -12,6 +12,7 @@ from improbable.data.parts import Bools, Floats
 from improbable.data.raw import RawColumn, as_times
 from improbable.data.rows import DenseRows
 from improbable.data.schema import Column
+from improbable.data.series import EARLY as EARLY
 from improbable.data.series import WindowRows, timed
 from improbable.data.table import TableCodec
 from improbable.data.texts import number_text, time_text
@@ -24,7 +25,6 @@ NUMBERS = frozenset({float, int, np.float64, np.float32, np.int64, type(None)})
 WORDS = frozenset({str, type(None)})
 TRUTHS = frozenset({bool, np.bool_, type(None)})
 LATE = "older than the newest point of its series: judged by what is kept, and not learned from"
-EARLY = "its window is not full yet"
 AGAIN = "it takes the place of another point of the same time"
 
 
