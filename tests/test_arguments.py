@@ -35,23 +35,19 @@ def test_what_is_no_level(value):
 @pytest.mark.parametrize(
     "values",
     [
-        *(
-            "a",
-            "1",
-            None,
-            ["1", 2],
-            [True, 2.0, None],
-            np.nan,
-            [1.0, np.inf],
-            [[1, 2], [3]],
-            [True],
-        ),
-        *(
-            [True],
-            [10**400],
-            torch.ones(2, requires_grad=True),
-            torch.ones(2, dtype=torch.bfloat16),
-        ),
+        "a",
+        "1",
+        None,
+        ["1", 2],
+        [True, 2.0, None],
+        np.nan,
+        [1.0, np.inf],
+        [[1, 2], [3]],
+        [True],
+        [True],
+        [10**400],
+        torch.ones(2, requires_grad=True),
+        torch.ones(2, dtype=torch.bfloat16),
     ],
 )
 def test_what_are_no_numbers(values):
