@@ -78,7 +78,7 @@ def refuse_what_is_no_table(data: Any) -> None:
             "A single row or column is no table. Pass one row as X.iloc[[0]], one column as "
             "X[['name']]."
         )
-    if isinstance(data, Mapping):
+    if isinstance(data, Mapping) and not hasattr(data, "shape"):  # sparse arrays are dicts, too
         raise DataError(
             "A dict is no table. Pass one row as [row], columns as a data frame made of them."
         )
