@@ -38,8 +38,9 @@ def check_calendar(wanted: Sequence[str], time: str | None) -> None:
     ------
     DataError
     """
-    names = [] if wanted is None or isinstance(wanted, str) else list(wanted)
-    if (wanted is None or isinstance(wanted, str)) or not set(names) <= set(READ):
+    alone = wanted is None or isinstance(wanted, str)
+    names = [] if alone else list(wanted)
+    if alone or not set(names) <= set(READ):
         raise DataError(
             f"calendar takes some of {tuple(READ)} in a list, got {wanted!r}. Pass () for none, "
             "or on the command line --calendar hour --calendar weekday."
