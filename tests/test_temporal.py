@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from improbable import DataError, VAEDetector, WindowCodec, load, save
 from improbable.data.parts import Part
-from improbable.data.series import Layout
+from improbable.data.window_rows import Layout
 from improbable.joint import Joint
 from improbable.likelihoods import LIKELIHOODS
 from improbable.model import as_batch

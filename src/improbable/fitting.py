@@ -16,7 +16,7 @@ from improbable.data.parts import Floats
 from improbable.data.rows import Rows
 from improbable.errors import CalibrationWarning, DataError, TrainingWarning
 from improbable.explanations import Reference
-from improbable.held_out import calibrated, leveled, make_prior, warn_of_overlap
+from improbable.held_out import calibrated, make_prior, warn_of_overlap
 from improbable.isolation import isolated, single_precision
 from improbable.model import Model, as_batch
 from improbable.networks import Network, initialize
@@ -241,8 +241,8 @@ def _learn(
     }
     nothing = Reference(np.empty((0, len(codec.names)))), np.zeros(len(codec.names)), np.empty(0)
     judged = codec, vae, prior, noise, settings.score_function
-    model = calibrated(Model(*judged, *nothing, split.apart, history, sizes), held_out)
-    return leveled(model, [validation, train], held_out)
+    model = Model(*judged, *nothing, split.apart, history, sizes)
+    return calibrated(model, [validation, train], held_out)
 
 
 def _start_prior(vae: VAE, train: Rows, name: str, seed: np.random.SeedSequence) -> None:

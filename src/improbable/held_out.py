@@ -72,15 +72,20 @@ def _encoded(vae: VAE, *parts: Rows, see: See = _as_observed) -> DiagonalNormal:
     return DiagonalNormal(*(torch.cat(side, dim=1) for side in sides))
 
 
-def calibrated(model: Model, held_out: Rows) -> Model:
-    """Model with the shares, the typical cells and the decision scores of its held-out rows."""
+def calibrated(model: Model, learned: Sequence[Rows], held_out: Rows) -> Model:
+    """Model with the shares, the typical cells and the decision scores of its held-out rows.
+
+    Where rows differ in size, rows that were learned from tell what that does to scores.
+    """
     n_columns = len(model.codec.names)
     n_reference = min(REFERENCE_ROWS, max(1, REFERENCE_ENTRIES // n_columns))
     reference = held_out.take(slice(n_reference))
     shares = np.where(reference.missing, np.nan, model.shares(reference))
     model = replace(model, reference=Reference(shares))
     model = replace(model, typical=typical_cells(model, reference))
-    return _with_scores(replace(model, probe=_probe(held_out)), held_out)
+    model = replace(model, leveling=_leveling(model, learned), probe=_probe(held_out))
+    found: Floats = model.decision_scores(held_out) if len(held_out) else np.empty(0)
+    return replace(model, held_out=np.sort(found))
 
 
 def _probe(held_out: Rows) -> Rows:
@@ -90,20 +95,21 @@ def _probe(held_out: Rows) -> Rows:
     return DenseRows(**{f.name: getattr(rows, f.name) for f in fields(DenseRows)})
 
 
-def leveled(model: Model, learned: Sequence[Rows], held_out: Rows) -> Model:
-    """Model whose scores of rows of different sizes compare, by some rows it has learned from."""
-    if model.codec.sizes(held_out) is None:
-        return model
-    some = [rows.take(slice(LEVEL_ROWS)) for rows in learned]
+def _leveling(model: Model, learned: Sequence[Rows]) -> Leveling | None:
+    """What makes scores of rows of different sizes compare, by some rows it has learned from.
+
+    None if rows are of one size, or none of them are there in many. Windows are
+    typically full, and their scores stay as they are.
+    """
+    if model.codec.sizes(learned[0]) is None:
+        return None
+    some = [rows.of_many_sizes(LEVEL_ROWS) for rows in learned]
     found = [model.surplus(model.score(rows, model.score_function), rows) for rows in some]
-    sizes = [model.sizes(rows) for rows in some]
-    leveling = Leveling.fit(np.concatenate(found), np.concatenate(sizes))
-    return _with_scores(replace(model, leveling=leveling), held_out)
-
-
-def _with_scores(model: Model, held_out: Rows) -> Model:
-    found: Floats = model.decision_scores(held_out) if len(held_out) else np.empty(0)
-    return replace(model, held_out=np.sort(found))
+    scores, sizes = np.concatenate(found), np.concatenate([model.sizes(rows) for rows in some])
+    span = model.codec.span
+    if span is None:
+        return Leveling.fit(scores, sizes)
+    return Leveling.at(scores, sizes, span.length) if len(sizes) else None
 
 
 def warn_of_overlap(model: Model) -> None:

@@ -1,7 +1,7 @@
 """Scores of items of different sizes, made comparable: pure numbers, no model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -18,7 +18,7 @@ MOST_KNOTS, ROWS_A_KNOT = 6, 30
 class Leveling:
     r"""Scores moved and stretched to what they would be at a typical size.
 
-    .. math:: s' = \frac{s - m(n)}{d(n)} \, d(n_0)
+    .. math:: s' = \frac{s - m(n)}{d(n)} \, d(n_0) + c
 
     m is where scores of normal items of size n lie and d how far from there, both
     straight between a few sizes and constant beyond them.
@@ -31,18 +31,34 @@ class Leveling:
         m and d there.
     typical : float
         The size n_0 of a typical item.
+    center : float
+        Where its normal scores then lie, c.
     """
 
     sizes: tuple[float, ...]
     loc: tuple[float, ...]
     spread: tuple[float, ...]
     typical: float
+    center: float = 0.0
 
     @classmethod
     def fit(cls, scores: Floats, sizes: NDArray[np.int64]) -> Self:
-        """Lines through the scores of normal items, the outermost ones drawn in."""
+        """Scores of normal items of any sizes, to lie around 0."""
         n_knots = int(np.clip(len(sizes) // ROWS_A_KNOT, 1, MOST_KNOTS))
         knots = np.unique(np.quantile(sizes, np.linspace(0.0, 1.0, n_knots)))
+        return cls._through(scores, sizes, knots, float(np.median(sizes)))
+
+    @classmethod
+    def at(cls, scores: Floats, sizes: NDArray[np.int64], typical: float) -> Self:
+        """Scores of normal items of a few sizes, to lie where those of the typical size do."""
+        found = cls._through(scores, sizes, np.unique(sizes), typical)
+        return replace(found, center=float(np.interp(typical, found.sizes, found.loc)))
+
+    @classmethod
+    def _through(
+        cls, scores: Floats, sizes: NDArray[np.int64], knots: Floats, typical: float
+    ) -> Self:
+        """Lines through scores, the outermost ones drawn in."""
         loc = _through(knots, sizes, scores)
         signed = scores - np.interp(sizes, knots, loc)
         ends = np.quantile(signed, (OUTERMOST, 1.0 - OUTERMOST))
@@ -50,23 +66,23 @@ class Leveling:
         least = max(LEAST_SPREAD * float(away.mean()), 1e-9)
         spread = np.maximum(_through(knots, sizes, away), least)
         sizes_at, loc_at, spread_at = (tuple(v.tolist()) for v in (knots, loc, spread))
-        return cls(sizes_at, loc_at, spread_at, float(np.median(sizes)))
+        return cls(sizes_at, loc_at, spread_at, typical)
 
     def __call__(self, scores: Floats, sizes: NDArray[np.int64]) -> Floats:
-        """Nats, as of items of the typical size; 0 is where its normal ones lie."""
+        """Nats, as of items of the typical size."""
         level = np.interp(self.typical, self.sizes, self.spread)
         away = scores - np.interp(sizes, self.sizes, self.loc)
-        return away / np.interp(sizes, self.sizes, self.spread) * level
+        return away / np.interp(sizes, self.sizes, self.spread) * level + self.center
 
     def to_json(self) -> list[list[float]]:
         """As plain values."""
-        return [list(self.sizes), list(self.loc), list(self.spread), [self.typical]]
+        return [list(self.sizes), list(self.loc), list(self.spread), [self.typical, self.center]]
 
     @classmethod
     def from_json(cls, record: Sequence[Sequence[float]]) -> Self:
         """Of plain values."""
-        sizes, loc, spread, (typical,) = (tuple(map(float, values)) for values in record)
-        return cls(sizes, loc, spread, typical)
+        sizes, loc, spread, at = (tuple(map(float, values)) for values in record)
+        return cls(sizes, loc, spread, *at)
 
 
 def _through(knots: Floats, x: NDArray[np.int64], y: Floats) -> Floats:

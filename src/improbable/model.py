@@ -220,13 +220,20 @@ class Model:
         Rounding makes a row tie with itself whatever batch it comes in, which
         the counting in p-values rests on.
         """
+        score = self.surplus(score, rows)
         if self.leveling is not None:
-            score = self.leveling(self.surplus(score, rows), self.sizes(rows))
-        return np.round(score + self.allowance(rows), DECIMALS)
+            score = self.leveling(score, self.sizes(rows))
+        return np.round(score, DECIMALS)
 
     def surplus(self, score: Floats, rows: Rows) -> Floats:
-        """Scores less what the model expects of rows like these: nats, shape (n,)."""
-        return score - self.evaluate(rows, scores.foreseen)
+        """Scores with the allowance of missing cells: nats, shape (n,).
+
+        Where cells are judged given those before them, less what the model
+        expects of rows like these.
+        """
+        if self.vae.looks_back:
+            return score - self.evaluate(rows, scores.foreseen)
+        return score + self.allowance(rows)
 
     def sizes(self, rows: Rows) -> NDArray[np.int64]:
         """Judged parts of each row."""
@@ -296,7 +303,7 @@ def typical_cells(model: Model, rows: Rows) -> Floats:
     ndarray of shape (n_columns,)
     """
     n_columns = model.reference.shares.shape[1]
-    if model.codec.sizes(rows) is not None:  # cells are absent by nature, none is missing
+    if model.vae.looks_back:  # cells are absent by nature, none is missing
         return np.zeros(n_columns)
     in_shares = model.score_function in PER_COLUMN
     alone = model.reference.typical if in_shares else np.zeros(n_columns)

@@ -66,6 +66,10 @@ class Rows(Protocol):
         """All rows that missing cells of these can be filled in from."""
         ...
 
+    def of_many_sizes(self, n: int) -> "Rows":
+        """At most `n` rows, or pieces of them, as different in size as rows are."""
+        ...
+
     def pooled(self, values: Floats) -> Floats:
         """Values of these rows from those of the widened ones, rows along the first axis."""
         ...
@@ -105,6 +109,10 @@ class DenseRows:
     def surrounding(self) -> Self:
         """The rows themselves."""
         return self
+
+    def of_many_sizes(self, n: int) -> Self:
+        """The first `n` rows."""
+        return self.take(slice(n))
 
     def pooled(self, values: Floats) -> Floats:
         """The values themselves."""

@@ -19,11 +19,8 @@ from improbable.data.raw import RawColumn, Values
 from improbable.data.rows import DenseRows, Rows
 from improbable.data.schema import Column, kinds_from_json, kinds_to_json
 from improbable.data.series import (
-    Layout,
     Series,
-    WindowRows,
     index_column,
-    placed,
     read_points,
     seconds_of,
     time_column,
@@ -32,6 +29,7 @@ from improbable.data.series import (
 from improbable.data.table import TableCodec
 from improbable.data.timeline import Index, Timeline, lay_out
 from improbable.data.window_checks import check_choices, check_names, check_timeline
+from improbable.data.window_rows import Layout, WindowRows, placed
 from improbable.errors import DataError, DataWarning
 
 FEWEST = 4
@@ -193,8 +191,10 @@ class WindowCodec:
         judged: Bools | None = lags == length - 1 if self.score_of == "last" else None
         return Span(length, self.part_columns * length + lags, judged)
 
-    def sizes(self, rows: Rows) -> None:
-        """All rows are of one size."""
+    def sizes(self, rows: Rows) -> NDArray[np.int64]:
+        """Points of what judges each row; see `WindowRows.sizes`."""
+        whole = np.full(len(rows), int(self.length))
+        return rows.sizes if isinstance(rows, WindowRows) else whole
 
     @property
     def modeled(self) -> tuple[Column, ...]:

@@ -13,10 +13,11 @@ from improbable.data.raw import RawColumn, as_times
 from improbable.data.rows import DenseRows
 from improbable.data.schema import Column
 from improbable.data.series import EARLY as EARLY
-from improbable.data.series import WindowRows, timed
+from improbable.data.series import timed
 from improbable.data.table import TableCodec
 from improbable.data.texts import number_text, time_text
 from improbable.data.timeline import LONGEST_GAP, Timeline, places_ahead
+from improbable.data.window_rows import WindowRows
 from improbable.data.windows import WindowCodec
 from improbable.errors import DataError, ImprobableError, SchemaError
 from improbable.judging import decoded_row, extended

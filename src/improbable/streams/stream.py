@@ -8,8 +8,9 @@ import numpy as np
 
 from improbable import calibration, results
 from improbable.data.parts import Floats
-from improbable.data.series import Series, WindowRows
+from improbable.data.series import Series
 from improbable.data.table import TableCodec
+from improbable.data.window_rows import WindowRows
 from improbable.data.windows import WindowCodec
 from improbable.errors import DataError
 from improbable.model import Model

@@ -24,7 +24,7 @@ from improbable.networks import MemberMLP
 from improbable.portable.densities import DENSITIES
 from improbable.portable.network import SCORES, Draws, Mixture, Network, Perceptron, StandardNormal
 from improbable.portable.network import Prior as PlainPrior
-from improbable.portable.scorer import DECIMALS, settled
+from improbable.portable.scorer import settled
 from improbable.priors import AggregatedPosterior, Prior
 from improbable.priors import StandardNormal as TorchNormal
 
@@ -112,7 +112,7 @@ def decision_scores(model: Model, swift: Swift | None, rows: Rows) -> Floats:
     if swift is None:
         return model.decision_scores(rows)
     found = [_scores(model, swift, batch) for batch in swift.network.batches(rows)]
-    return _settled(model, np.concatenate(found), rows)
+    return settled(model.comparable(np.concatenate(found), rows), model.held_out)
 
 
 def shares(model: Model, swift: Swift, rows: Rows) -> Floats:
@@ -173,13 +173,6 @@ def _draws(model: Model, swift: Swift, rows: Rows) -> Draws:
     draws = Draws(swift.network, replace(seen, observed=counted))
     draws.__dict__["posterior"] = swift.network.encode(seen)
     return draws
-
-
-def _settled(model: Model, scores: Floats, rows: Rows) -> Floats:
-    absent = rows.absent
-    if absent.any():
-        scores = scores + absent @ model.typical
-    return settled(np.round(scores, DECIMALS), model.held_out)
 
 
 def _perceptron(network: nn.Module) -> Perceptron:
