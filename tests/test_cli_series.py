@@ -43,6 +43,7 @@ def files(tmp_path_factory):
 def test_fit_says_what_the_windows_are(files):
     told = run("fit", files / "train.csv", "-o", files / "again.safetensors", "--window", "20")
     assert "windows    20 points, 60 s apart by when" in told.output
+    assert "a row is judged by all that hold it" in told.output
     assert "come out too small." in told.output
     assert "with a smaller length, or with --score-of last." in told.output
     record = json.loads(
@@ -104,6 +105,32 @@ def test_rows_are_explained_among_their_neighbors(files):
     assert record["reasons"][0].startswith("load = 4")
 
 
+def test_parts_of_the_calendar_are_named_in_one_option_or_two(files):
+    for asked in (["hour,weekday"], ["hour", "--calendar", "weekday"]):
+        record = json.loads(
+            run(
+                "fit", files / "train.csv", "-o", files / "dated.safetensors", "--window", "5",
+                "--calendar", *asked, "--json", "--max-steps", "2",
+            ).stdout
+        )  # fmt: skip
+        assert record["calendar"] == ["hour", "weekday"]
+    assert "with the hour, with the weekday" in run("inspect", files / "dated.safetensors").output
+
+
+def test_a_file_that_lacks_what_the_model_reads_time_from_says_so(files):
+    pd.read_csv(files / "new.csv").rename(columns={"when": "at"}).to_csv(
+        files / "renamed.csv", index=False
+    )
+    told = run("score", files / "renamed.csv", "-m", files / "m.safetensors", code=2).output
+    assert "No column is called 'when'; there are: load, at." in told
+    assert "The model takes the time from it: pass it, or rename a column." in told
+    odd = pd.read_csv(files / "new.csv", dtype=str)
+    odd.loc[3, "when"] = None
+    odd.to_csv(files / "odd.csv", index=False)
+    told = run("score", files / "odd.csv", "-m", files / "m.safetensors", code=2).output
+    assert "Remove those rows, or fit without times." in told
+
+
 def test_other_verbs_read_series(files):
     model = files / "m.safetensors"
     told = run("evaluate", files / "labelled.csv", "-m", model, "--label", "label")
@@ -114,7 +141,9 @@ def test_other_verbs_read_series(files):
     assert len(again) == 200
     run("sample", "-m", model, "-n", "2", "-o", files / "drawn.csv")
     assert pd.read_csv(files / "drawn.csv")["window"].tolist() == [0] * 20 + [1] * 20
-    assert "load    real" in run("inspect", model).output
+    told = run("inspect", model).output
+    assert "load    real" in told
+    assert "windows     20 points, 60 s apart by when; a row is judged by all" in told
     run("cluster", files / "new.csv", "-m", model, "-o", files / "groups.csv", "--clusters", "2")
     assert len(pd.read_csv(files / "groups.csv")) == 200
 

@@ -141,6 +141,19 @@ def test_what_cannot_be_is_one_line(model, points, tmp_path):
         assert text in said
 
 
+def test_a_file_of_another_format_is_said_once(model, tmp_path):
+    table = tmp_path / "points.csv"
+    table.write_text("x0\n" + "1.5\n" * 300)
+    found, said = run(table, "-m", model, code=2)
+    assert found == []
+    *told, _, last = said.splitlines()
+    assert [line.split(" left")[0] for line in told] == [f"line {i}" for i in range(1, 6)]
+    assert last == (
+        "error: None of the 301 lines could be read. "
+        "Pass JSON Lines: an object a line that names the columns of a point."
+    )
+
+
 def test_a_model_that_looks_ahead_names_the_option(points, tmp_path):
     codec = WindowCodec(length=4)
     save(VAEDetector(codec=codec, random_state=0, max_steps=5).fit(wave(800)), tmp_path / "m")

@@ -847,6 +847,16 @@ def test_rows_without_a_full_window_say_so(of_the_last_row: VAEDetector):
     assert set(detector.fit(noisy_wave(900, 0)).detect(noisy_wave(40, 1))["warnings"]) == {""}
 
 
+def test_a_series_in_another_time_zone_says_so():
+    frame = noisy_wave(300, 0)
+    stamps = pd.date_range("2026-01-01", periods=300, freq="min", tz="Europe/Berlin")
+    codec = WindowCodec(length=4, score_of="last")
+    detector = VAEDetector(codec=codec, random_state=0, max_steps=2, hidden=(8,))
+    detector.fit(frame.assign(time=stamps))
+    with pytest.warns(DataWarning, match="'time' has no time zone here and had Europe/Berlin"):
+        detector.score_samples(frame.assign(time=stamps.tz_localize(None)))
+
+
 def test_rows_of_shared_windows_count_by_window_lengths_in_drift():
     codec = WindowCodec(length=12)
     detector = VAEDetector(codec=codec, random_state=0, max_steps=60, hidden=(32,)).fit(

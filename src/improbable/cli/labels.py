@@ -11,7 +11,10 @@ from improbable.data.parts import Bools
 from improbable.data.texts import NULL_WORDS, Texts, plain_words
 from improbable.errors import DataError, SchemaError
 
-NORMAL_WORDS = frozenset({"0", "false", "normal", "inlier", "benign", "negative", "no"})
+NORMAL_WORDS = frozenset(
+    {"0", "f", "false", "n", "no", "normal", "inlier", "benign", "negative", "ok", "good"}
+    | {"regular", "healthy", "clean", "legit", "legitimate", "genuine"}
+)
 _SHOWN = 5
 KNOWN = "INPUT, or of --labels for images"
 

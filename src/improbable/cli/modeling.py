@@ -213,7 +213,9 @@ def _series_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
     if record["time"] is not None:
         window = f"{window}, {number(record['step'])} s apart by {record['time']}"
     of = "" if record["entity"] is None else f", one series a value of {record['entity']}"
-    return [("windows", window + of)]
+    how = "all that hold it" if record["score_of"] == "all" else "the one that ends with it"
+    told = "".join(f", with the {name}" for name in record.get("calendar", ()))
+    return [("windows", f"{window}{of}; a row is judged by {how}{told}")]
 
 
 def _drawn(record: dict[str, Any]) -> str:
@@ -251,8 +253,10 @@ def inspection_lines(header: dict[str, Any]) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
     elbo = number(max(history["held_out_elbo"], default=None))
     created = [("created", str(header["created"]))] if "created" in header else []
+    windows = []
     if schema.get("data") == "series":
-        schema = {**schema["point"], "window": schema["length"]}
+        windows = _series_facts({**schema, "window": schema["length"]})
+        schema = schema["point"]
     is_table = "columns" in schema
     rows = (
         f"{counted(schema['n_rows'], 'row')} from {schema['library']}"
@@ -264,6 +268,7 @@ def inspection_lines(header: dict[str, Any]) -> list[str]:
         ("versions", versions),
         *created,
         ("trained on", rows),
+        *windows,
         ("held out", f"{counted(calibration['n'], 'row')} for p-values"),
         ("training", f"{history['message']}; held-out ELBO {elbo} nats"),
         ("settings", ", ".join(_settings({**header["config"], **header["settings"]}))),

@@ -78,7 +78,7 @@ Alpha = Annotated[
 ]
 Fdr = Annotated[
     float | None,
-    typer.Option(help="Flag by q-value: share of false alarms expected among the flagged."),
+    typer.Option(help="Flag by q-value, not by --alpha: share of false alarms among the flagged."),
 ]
 Tail = Annotated[
     bool, typer.Option("--tail", help="Extrapolate p-values beyond the held-out rows.")
@@ -100,7 +100,7 @@ Normal = Annotated[
     typer.Option(
         "--normal",
         metavar="VALUE",
-        help="Label of normal rows. By default 0, false, normal, inlier, benign, negative or no.",
+        help="Label of normal rows. By default 0, false, no, normal, ok, benign and the like.",
         show_default=False,
     ),
 ]
@@ -308,9 +308,8 @@ Calendar = Annotated[
     list[str] | None,
     typer.Option(
         "--calendar",
-        metavar="hour|weekday",
-        help="Series: judge each row by the hour, or day of the week, of its time as well; "
-        "repeatable.",
+        metavar="hour,weekday",
+        help="Series: judge each row by the hour, day of the week, or both, of its time as well.",
     ),
 ]
 NetworkName = Annotated[

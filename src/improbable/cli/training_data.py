@@ -75,7 +75,10 @@ class Choice:
         """Arguments of the codec of series that were given; none for a table."""
         length = None if self.window is None else parsing.window(self.window)
         given: dict[str, Any] = {"length": length, "time": self.time, "entity": self.entity}
-        given |= {"score_of": self.score_of, "calendar": tuple(self.calendar) or None}
+        given |= {
+            "score_of": self.score_of,
+            "calendar": tuple(",".join(self.calendar).split(",")) if self.calendar else None,
+        }
         given |= {"network": self.network, "stride": self.stride}
         return {name: value for name, value in given.items() if value is not None}
 

@@ -20,6 +20,7 @@ from improbable.streams.readings import Reading, Rule
 from improbable.streams.stream import Stream, load_stream
 
 AT_ONCE = 256
+MOST_TOLD = 5
 BYTES = 1 << 16
 _REFUSED = (ImprobableError, ValueError, TypeError)
 
@@ -122,6 +123,11 @@ def watch_lines(stream: Stream, path: str, said: Said, state: str | None) -> Non
     say(f"{counted(count.points, 'point')}, {alarms}{left}{'; interrupted' * stop.asked}")
     if stop.asked:
         raise typer.Exit(INTERRUPTED)
+    if count.bad and not count.points:
+        raise ImprobableError(
+            f"None of the {counted(count.bad, 'line')} could be read. "
+            "Pass JSON Lines: an object a line that names the columns of a point."
+        )
 
 
 def waiting_lines(source: BinaryIO, stop: Interruption) -> Iterator[list[bytes]]:
@@ -179,7 +185,8 @@ def _point(line: bytes) -> dict[str, Any]:
 
 def _report(number: int, error: BaseException, count: Count) -> None:
     count.bad += 1
-    say(f"line {number} left out: {complaint(error)}")
+    if count.points or count.bad <= MOST_TOLD:
+        say(f"line {number} left out: {complaint(error)}")
 
 
 def reading_record(reading: Reading) -> dict[str, Any]:

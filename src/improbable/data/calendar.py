@@ -43,7 +43,7 @@ def check_calendar(wanted: Sequence[str], time: str | None) -> None:
     if alone or not set(names) <= set(READ):
         raise DataError(
             f"calendar takes some of {tuple(READ)} in a list, got {wanted!r}. Pass () for none, "
-            "or on the command line --calendar hour --calendar weekday."
+            "or on the command line --calendar hour,weekday."
         )
     if names and time is None:
         raise DataError("calendar needs a column of time stamps. Name it as time.")

@@ -123,18 +123,22 @@ class Column:
 def warn_of_zones(columns: Sequence[Column], frame: Frame) -> None:
     """Say so where stamps have a time zone now and had none at fit, or the other way round."""
     for column in columns:
-        raw = frame.columns[column.name]
-        zones = zone_of(column.dtype), zone_of(raw.dtype)
-        told = raw.storage == column.storage == "time" and not np.isnan(raw.values).all()
-        if not told or all(zones) or set(zones) <= {None, "UTC", "Etc/UTC", "+00:00"}:
-            continue
-        then, now = (zone or "no time zone" for zone in zones)
-        warnings.warn(
-            f"Column {column.name!r} has {now} here and had {then} at fit: times without a zone "
-            "are taken for UTC. Give them their zone, or take it away.",
-            DataWarning,
-            stacklevel=5,
-        )
+        warn_of_zone(column.name, (column.storage, column.dtype), frame.columns[column.name])
+
+
+def warn_of_zone(name: str, at_fit: tuple[str, str], raw: RawColumn) -> None:
+    """The same of one column, whose storage and type at fit are known."""
+    zones = zone_of(at_fit[1]), zone_of(raw.dtype)
+    told = raw.storage == at_fit[0] == "time" and not np.isnan(raw.values).all()
+    if not told or all(zones) or set(zones) <= {None, "UTC", "Etc/UTC", "+00:00"}:
+        return
+    then, now = (zone or "no time zone" for zone in zones)
+    warnings.warn(
+        f"Column {name!r} has {now} here and had {then} at fit: times without a zone "
+        "are taken for UTC. Give them their zone, or take it away.",
+        DataWarning,
+        stacklevel=6,
+    )
 
 
 def _storages(dtype: str) -> tuple[str, ...]:

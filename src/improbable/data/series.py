@@ -171,6 +171,6 @@ def seconds_of(name: str, raw: RawColumn) -> Floats:
     if not np.isfinite(times).all():
         raise DataError(
             f"{np.count_nonzero(~np.isfinite(times))} of {len(times)} times in column {name!r} "
-            "are missing or unreadable. Remove those rows, or pass time=None."
+            "are missing or unreadable. Remove those rows, or fit without times."
         )
     return times

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from improbable.data.frames import Frame
+from improbable.data.schema import warn_of_zone
 from improbable.data.timeline import Timeline
 from improbable.errors import DataError, DataWarning, SchemaError
 
@@ -39,20 +40,51 @@ def check_choices(choices: Mapping[str, Any]) -> None:
             raise DataError(f"{name} must be the name of one column, not {value!r}. {remedy}.")
 
 
-def check_names(names: Iterable[str | None], frame: Frame) -> None:
+def check_names(names: Mapping[str, str | None], frame: Frame, *, fitted: bool) -> None:
     """Refuse names of time or entity that no column has.
 
     Raises
     ------
     SchemaError
     """
-    for name in names:
+    for role, name in names.items():
         if name is not None and name not in frame.columns:
+            remedy = f"The model takes the {role} from it: pass it, or rename a column"
             raise SchemaError(
                 f"No column is called {name!r}; there are: "
                 f"{', '.join((*frame.columns, *frame.unread))}. "
-                "Name one of them as time or entity."
+                f"{remedy if fitted else f'Name one of them as {role}'}."
             )
+
+
+def check_times(
+    head: Iterable[tuple[str, str, str]], time: str | None, frame: Frame, timeline: Timeline
+) -> None:
+    """Say so where times are told otherwise than in training, or rows come at another pace.
+
+    Parameters
+    ----------
+    head : iterable of (str, str, str)
+        Name, storage and type of the columns of time and entity at fit.
+    time : str, optional
+        Name of that of time.
+    frame : Frame
+    timeline : Timeline
+
+    Warns
+    -----
+    DataWarning
+    """
+    for name, *at_fit in head:
+        if name == time:
+            warn_of_zone(name, (at_fit[0], at_fit[1]), frame.columns[name])
+    if timeline.pace:
+        warnings.warn(
+            f"Rows are {timeline.pace} in time than those of the training series, which were "
+            f"{timeline.step:g} s apart. Resample them, or fit on rows at this pace.",
+            DataWarning,
+            stacklevel=5,
+        )
 
 
 def check_timeline(timeline: Timeline, length: int) -> None:

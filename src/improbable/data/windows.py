@@ -1,6 +1,5 @@
 """Series to windows and back: the codec of time series."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,9 +27,9 @@ from improbable.data.series import (
 )
 from improbable.data.table import TableCodec
 from improbable.data.timeline import Index, Timeline, lay_out
-from improbable.data.window_checks import check_choices, check_names, check_timeline
+from improbable.data.window_checks import check_choices, check_names, check_timeline, check_times
 from improbable.data.window_rows import Layout, WindowRows, placed
-from improbable.errors import DataError, DataWarning
+from improbable.errors import DataError
 
 FEWEST = 4
 
@@ -136,7 +135,7 @@ class WindowCodec:
         return time_column(frame) if self.time == "auto" else self.time
 
     def _timeline(self, frame: Frame) -> Timeline:
-        check_names((self.time, self.entity), frame)
+        check_names({"time": self.time, "entity": self.entity}, frame, fitted=bool(self.head))
         entities = None
         if self.entity is not None:
             names = frame.columns[self.entity].values.astype(str)
@@ -239,14 +238,14 @@ class WindowCodec:
         Warns
         -----
         DataWarning
-            If rows come much faster or slower than in training.
+            If rows come much faster or slower than in training, or in another time zone.
         """
         if isinstance(data, Series):
             return data
         came = read_points(data, self._heads, self.library)
         frame = timed(came, self.time)
         timeline = self._timeline(frame)
-        self._check_pace(timeline)
+        check_times(self.head, self.time, frame, timeline)
         values = self.point.matched(self._values(frame))
         apart = {name: frame.columns[name] for name, _, _ in self.head}
         joined = replace(frame, columns={**apart, **values.columns})
@@ -259,15 +258,6 @@ class WindowCodec:
         """Name, storage and type of all columns of the series."""
         own = [c for c in self.point.columns if c.name not in self.derived]
         return [*self.head, *((c.name, c.storage, c.dtype) for c in own)]
-
-    def _check_pace(self, timeline: Timeline) -> None:
-        if timeline.pace:
-            warnings.warn(
-                f"Rows are {timeline.pace} in time than those of the training series, which were "
-                f"{self.step:g} s apart. Resample them, or fit on rows at this pace.",
-                DataWarning,
-                stacklevel=4,
-            )
 
     def transform(self, data: Any) -> WindowRows:
         """Windows of series, one that ends with each row."""
