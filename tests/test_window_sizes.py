@@ -23,9 +23,18 @@ def windows(score_of: str, rows: list[list[float | None]]) -> WindowRows:
 
 
 def test_sizes_count_known_points_of_the_window_or_windows_that_hold_the_row():
-    rows = [[1.0, 2.0, 3.0, 4.0], [None, 2.0, 3.0], [None, None]]
-    assert windows("last", rows).sizes.tolist() == [1, 2, 3, 3, 1, 1, 2, 1, 1]
-    assert windows("all", rows).sizes.tolist() == [3, 3, 2, 1, 3, 2, 1, 2, 1]
+    rows = [[1.0, 2.0, 3.0, 4.0, 5.0], [None, 2.0, 3.0], [None, None]]
+    assert windows("last", rows).sizes.tolist() == [1, 2, 3, 3, 3, 1, 1, 2, 1, 1]
+    assert windows("all", rows).sizes.tolist() == [1, 2, 3, 2, 1, 1, 1, 1, 2, 1]
+
+
+def test_rows_before_a_hole_are_held_by_fewer_windows():
+    codec = WindowCodec(length=3, time="t").fit(
+        pd.DataFrame({"t": range(40), "x": np.arange(40.0) % 7.0})
+    )
+    times = [0, 1, 2, 3, 4, 10, 11, 12]
+    rows = codec.transform(pd.DataFrame({"t": times, "x": times}))
+    assert rows.sizes.tolist() == [1, 2, 3, 2, 1, 3, 2, 1]
 
 
 def bare(n_rows: list[int], score_of: str, left_out: tuple[int, ...] = ()) -> WindowRows:
@@ -47,7 +56,7 @@ def bare(n_rows: list[int], score_of: str, left_out: tuple[int, ...] = ()) -> Wi
 @pytest.mark.parametrize("score_of", ["last", "all"])
 def test_pieces_hold_rows_of_all_sizes(score_of: str):
     found = bare([30, 3, 30], score_of).of_many_sizes(40)
-    n_pieces = 40 // 4
+    n_pieces = 20
     assert sorted(found.sizes.tolist()) == sorted([1, 2, 3, 4] * n_pieces)
     own = found.points.values[found.ends, 0]
     for window, size, last in zip(found.values, found.sizes, own, strict=True):
@@ -57,12 +66,19 @@ def test_pieces_hold_rows_of_all_sizes(score_of: str):
 
 
 def test_pieces_that_overlapping_windows_would_leave_are_not_taken():
-    whole = bare([40], "all")
-    fewer = bare([40], "all", left_out=(20,))
-    starts = {int(v) for v in whole.of_many_sizes(400).points.values[:-1:7, 0]}
-    assert starts == set(range(34))
-    kept = {int(v) for v in fewer.of_many_sizes(400).points.values[:-1:7, 0]}
-    assert kept == {s for s in range(34) if not s + 3 <= 20 < s + 7}
+    whole = bare([60], "all")
+    fewer = bare([60], "all", left_out=(20,))
+    starts = {int(v) for v in whole.of_many_sizes(4_000).points.values[:-1:7, 0]}
+    assert starts == set(range(54))
+    kept = {int(v) for v in fewer.of_many_sizes(4_000).points.values[:-1:7, 0]}
+    assert kept == {s for s in range(54) if not s + 3 <= 20 < s + 7}
+
+
+def test_rows_left_out_are_in_no_piece():
+    fewer = bare([60], "last", left_out=(20,)).of_many_sizes(4_000)
+    judged = fewer.points.values[fewer.ends, 0]
+    assert 19.0 in judged
+    assert 20.0 not in judged
 
 
 def test_series_too_short_have_no_pieces():
@@ -75,7 +91,7 @@ def test_leveling_at_a_typical_size_keeps_its_scores():
     rng = np.random.default_rng(0)
     sizes = np.repeat([1, 2, 4], 2_000)
     scores = 3.0 + rng.normal(size=6_000) * 4.0 / sizes - 8.0 / sizes
-    leveling = Leveling.at(scores, sizes, 4)
+    leveling = Leveling.at(scores, sizes, moved=True)
     found = leveling(scores, sizes)
     np.testing.assert_allclose(found[4_000:], scores[4_000:], atol=1e-12)
     for size in (1, 2):
@@ -83,6 +99,19 @@ def test_leveling_at_a_typical_size_keeps_its_scores():
         assert abs(chosen.mean() - 1.0) < 5.0 / np.sqrt(2_000)
         assert 0.9 < chosen.std() < 1.1
     assert Leveling.from_json(leveling.to_json()) == leveling
+    still = Leveling.at(scores, sizes, moved=False)
+    assert set(still.loc) == {float(np.median(scores))}
+
+
+def test_a_few_outliers_do_not_move_the_leveling():
+    rng = np.random.default_rng(0)
+    sizes, scores = np.repeat([1, 2, 4], 50), rng.normal(size=150)
+    plain = Leveling.at(scores, sizes, moved=True)
+    scores[[3, 60, 149]] = -1_000.0
+    spiked = Leveling.at(scores, sizes, moved=True)
+    np.testing.assert_allclose(spiked.loc, plain.loc, atol=0.2)
+    np.testing.assert_allclose(spiked.spread, plain.spread, rtol=0.3)
+    assert max(Leveling.at(np.ones(6), np.arange(6), moved=True).spread) > 0.0
 
 
 def series(n_series: int, n_rows: int, seed: int) -> pd.DataFrame:

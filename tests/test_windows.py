@@ -249,20 +249,33 @@ def test_pooling_is_the_mean_over_windows_that_hold_a_point():
     values = wave(60)
     rows = WindowCodec(length=5).fit(values).transform(values)
     of_windows = np.random.default_rng(0).normal(size=60)
-    expected = [of_windows[i : i + 5].mean() for i in range(60)]
-    np.testing.assert_allclose(rows.pooled(of_windows), expected, rtol=1e-12)
+    expected = [of_windows[max(i, 4) : i + 5].mean() for i in range(60)]
+    assert rows.widened().ends.tolist() == list(range(4, 60))
+    np.testing.assert_allclose(rows.pooled(of_windows[4:]), expected, rtol=1e-12)
     some = rows.take(np.array([3, 40]))
     ends = some.widened().ends
-    assert ends.tolist() == [3, 4, 5, 6, 7, 40, 41, 42, 43, 44]
+    assert ends.tolist() == [4, 5, 6, 7, 40, 41, 42, 43, 44]
     np.testing.assert_allclose(some.pooled(of_windows[ends]), np.array(expected)[[3, 40]])
 
 
 def test_pooling_stays_within_a_run():
     codec = WindowCodec(length=3, entity="machine", time=None)
-    frame = pd.DataFrame({"machine": list("aaabbb"), "v": wave(6)})
+    frame = pd.DataFrame({"machine": list("aaabbbb"), "v": wave(7)})
     rows = codec.fit(frame).transform(frame)
-    found = rows.pooled(np.array([1.0, 2.0, 3.0, 10.0, 20.0, 30.0]))
-    np.testing.assert_allclose(found, [2.0, 2.5, 3.0, 20.0, 25.0, 30.0])
+    found = rows.pooled(np.array([3.0, 20.0, 30.0]))
+    np.testing.assert_allclose(found, [3.0, 3.0, 3.0, 20.0, 25.0, 25.0, 30.0])
+    before = replace(rows, whole=False)
+    found = before.pooled(np.array([1.0, 2.0, 3.0, 10.0, 20.0, 30.0, 40.0]))
+    np.testing.assert_allclose(found, [2.0, 2.5, 3.0, 20.0, 30.0, 35.0, 40.0])
+
+
+def test_series_shorter_than_a_window_are_judged_by_what_there_is():
+    codec = WindowCodec(length=4, entity="machine", time=None)
+    frame = pd.DataFrame({"machine": list("aaaaabb"), "v": wave(7)})
+    rows = codec.fit(frame).transform(frame)
+    assert rows.widened().ends.tolist() == [3, 4, 5, 6]
+    found = rows.pooled(np.array([1.0, 2.0, 10.0, 20.0]))
+    np.testing.assert_allclose(found, [1.0, 1.5, 1.5, 1.5, 2.0, 15.0, 20.0])
 
 
 # --- scores -------------------------------------------------------------------------------------
@@ -288,7 +301,7 @@ def test_scores_are_means_of_window_scores(detector: VAEDetector):
         ]
     )
     length = model.codec.length
-    expected = [windows[i : i + length].mean() for i in range(200)]
+    expected = [windows[max(i, length - 1) : i + length].mean() for i in range(200)]
     found = detector.reconstruction_probability(new)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
@@ -303,14 +316,16 @@ def test_every_row_lies_in_a_window_that_is_judged(stride: int):
     for place in timeline.slot:
         stop = min(place + length - 1, timeline.end[place])
         assert judged[place : stop + 1].any()
-    assert judged.sum() == 400 if stride == 1 else judged.sum() < 400
+    assert judged.sum() < 400
 
 
 def test_windows_are_so_many_rows_apart():
     judged = window_ends(lay_out(None, None, 23), 10, 5)
-    assert np.flatnonzero(judged).tolist() == [4, 9, 14, 19, 22]
+    assert np.flatnonzero(judged).tolist() == [9, 14, 19, 22]
     judged = window_ends(lay_out(None, np.repeat([0, 1], [7, 11]), 18), 10, 5)
-    assert np.flatnonzero(judged).tolist() == [4, 6, 7 + 4, 7 + 9, 7 + 10]
+    assert np.flatnonzero(judged).tolist() == [4, 6, 7 + 9, 7 + 10]
+    judged = window_ends(lay_out(None, None, 23), 10, 5, whole=False)
+    assert np.flatnonzero(judged).tolist() == [4, 9, 14, 19, 22]
 
 
 def test_with_a_stride_scores_are_means_of_fewer_windows(detector: VAEDetector):
@@ -318,7 +333,8 @@ def test_with_a_stride_scores_are_means_of_fewer_windows(detector: VAEDetector):
     codec = replace(model.codec, stride=20)
     rows = model.codec.transform(new)
     each = model.evaluate(rows, lambda draws: draws.log_prob.mean(dim=(0, 1)), pooled=False)
-    ends, length = [*range(19, 150, 20), 149], codec.length
+    length = codec.length
+    ends = [*range(length - 1, 150, 20), 149]
     expected = [np.mean([each[e] for e in ends if i <= e < i + length]) for i in range(150)]
     found = replace(model, codec=codec).score(codec.transform(new), "expected_log_prob")
     np.testing.assert_allclose(found, expected, rtol=1e-9)

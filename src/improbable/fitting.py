@@ -220,8 +220,10 @@ def _learn(
     """Train the networks, fresh or known ones, and calibrate."""
     _, for_weights, for_batches, for_noise = _seeds(settings)
     most_seen = settings.train.max_steps * settings.train.batch_size
-    train = codec.transform(source.take(split.train[:most_seen])).bridged()
-    validation = codec.transform(source.take(split.validation)).bridged()
+    overlap = source.groups is not None
+    learned = codec.transform(source.take(split.train if overlap else split.train[:most_seen]))
+    stopping = codec.transform(source.take(split.validation))
+    train, validation = learned.take(slice(most_seen)).bridged(), stopping.bridged()
     if known is None:
         vae = _build(codec, settings, randomness.torch_generator(for_weights))
         linear_start(vae, _to(train.take(slice(START_ROWS)), "cpu"))
@@ -230,7 +232,6 @@ def _learn(
     _start_prior(vae, train, settings.prior, for_weights)
     history = _train(vae, train, validation, settings, for_batches, progress)
     held_out = codec.transform(source.take(split.calibration))
-    overlap = source.groups is not None
     prior = make_prior(settings.prior, vae, train, validation, overlap=overlap)
     noise = _noise(vae, prior, held_out, settings, for_noise) if known is None else known.noise
     sizes = {
@@ -242,7 +243,7 @@ def _learn(
     nothing = Reference(np.empty((0, len(codec.names)))), np.zeros(len(codec.names)), np.empty(0)
     judged = codec, vae, prior, noise, settings.score_function
     model = Model(*judged, *nothing, split.apart, history, sizes)
-    return calibrated(model, [validation, train], held_out)
+    return calibrated(model, [stopping, learned], held_out)
 
 
 def _start_prior(vae: VAE, train: Rows, name: str, seed: np.random.SeedSequence) -> None:

@@ -99,7 +99,8 @@ def _leveling(model: Model, learned: Sequence[Rows]) -> Leveling | None:
     """What makes scores of rows of different sizes compare, by some rows it has learned from.
 
     None if rows are of one size, or none of them are there in many. Windows are
-    typically full, and their scores stay as they are.
+    typically full, and their scores stay as they are. Rows that fewer windows hold
+    differ in how far their scores lie from the others', not in where.
     """
     if model.codec.sizes(learned[0]) is None:
         return None
@@ -109,7 +110,7 @@ def _leveling(model: Model, learned: Sequence[Rows]) -> Leveling | None:
     span = model.codec.span
     if span is None:
         return Leveling.fit(scores, sizes)
-    return Leveling.at(scores, sizes, span.length) if len(sizes) else None
+    return Leveling.at(scores, sizes, moved=span.judged is not None) if len(sizes) else None
 
 
 def warn_of_overlap(model: Model) -> None:

@@ -1,7 +1,7 @@
 """Scores of items of different sizes, made comparable: pure numbers, no model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from improbable.data.parts import Floats
 
 OUTERMOST = 0.01
-LEAST_SPREAD = 0.2
+LEAST_SPREAD, LEFT_OUT = 0.2, 0.05
 MOST_KNOTS, ROWS_A_KNOT = 6, 30
 
 
@@ -42,23 +42,27 @@ class Leveling:
     center: float = 0.0
 
     @classmethod
+    def at(cls, scores: Floats, sizes: NDArray[np.int64], *, moved: bool) -> Self:
+        """Scores of normal items of a few sizes, to lie where those of the largest size do.
+
+        By medians, and means of absolute deviations that leave the largest out, since
+        some of the items may not be normal. Scores are stretched alone unless `moved`.
+        """
+        knots = np.unique(sizes)
+        groups = [scores[sizes == size] for size in knots]
+        loc = np.array([np.median(group if moved else scores) for group in groups])
+        away = [np.sort(np.abs(g - m)) for g, m in zip(groups, loc, strict=True)]
+        spread = np.array([a[: len(a) - int(LEFT_OUT * len(a))].mean() for a in away])
+        spread = np.maximum(spread, max(LEAST_SPREAD * float(spread.mean()), 1e-9))
+        sizes_at = tuple(float(size) for size in knots)
+        center = float(loc[-1])
+        return cls(sizes_at, tuple(loc.tolist()), tuple(spread.tolist()), sizes_at[-1], center)
+
+    @classmethod
     def fit(cls, scores: Floats, sizes: NDArray[np.int64]) -> Self:
-        """Scores of normal items of any sizes, to lie around 0."""
+        """Scores of normal items of any sizes, to lie around 0, the outermost drawn in."""
         n_knots = int(np.clip(len(sizes) // ROWS_A_KNOT, 1, MOST_KNOTS))
         knots = np.unique(np.quantile(sizes, np.linspace(0.0, 1.0, n_knots)))
-        return cls._through(scores, sizes, knots, float(np.median(sizes)))
-
-    @classmethod
-    def at(cls, scores: Floats, sizes: NDArray[np.int64], typical: float) -> Self:
-        """Scores of normal items of a few sizes, to lie where those of the typical size do."""
-        found = cls._through(scores, sizes, np.unique(sizes), typical)
-        return replace(found, center=float(np.interp(typical, found.sizes, found.loc)))
-
-    @classmethod
-    def _through(
-        cls, scores: Floats, sizes: NDArray[np.int64], knots: Floats, typical: float
-    ) -> Self:
-        """Lines through scores, the outermost ones drawn in."""
         loc = _through(knots, sizes, scores)
         signed = scores - np.interp(sizes, knots, loc)
         ends = np.quantile(signed, (OUTERMOST, 1.0 - OUTERMOST))
@@ -66,7 +70,7 @@ class Leveling:
         least = max(LEAST_SPREAD * float(away.mean()), 1e-9)
         spread = np.maximum(_through(knots, sizes, away), least)
         sizes_at, loc_at, spread_at = (tuple(v.tolist()) for v in (knots, loc, spread))
-        return cls(sizes_at, loc_at, spread_at, typical)
+        return cls(sizes_at, loc_at, spread_at, float(np.median(sizes)))
 
     def __call__(self, scores: Floats, sizes: NDArray[np.int64]) -> Floats:
         """Nats, as of items of the typical size."""

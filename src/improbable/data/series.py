@@ -61,7 +61,8 @@ class Series:
         slots = self.timeline.slot[self.index]
         early = slots - self.timeline.start[slots] < self.length - 1
         out = np.where(early & whole, EARLY, "").astype(object)
-        out[self.timeline.repeated[self.index]] = REPEATED
+        again = self.timeline.repeated[self.index]
+        out[again] = [f"{note}; {REPEATED}" if note else REPEATED for note in out[again]]
         return out
 
     @property

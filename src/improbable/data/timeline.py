@@ -123,10 +123,12 @@ def _gaps(times: Floats, entities: NDArray[np.int64]) -> Floats:
     return gaps[gaps > 0.0]
 
 
-def window_ends(timeline: Timeline, length: int, stride: int) -> Bools:
+def window_ends(timeline: Timeline, length: int, stride: int, *, whole: bool = True) -> Bools:
     """Places where windows are judged: every `stride`-th row of a run, and its last one.
 
-    A row that no such window would hold, because a gap follows it, has its own.
+    The first is where the first whole window of the run ends, if it has one: what a
+    window of which less is known says would weigh on the rows at its beginning. A
+    row that no such window would hold, because a gap follows it, has its own.
 
     Parameters
     ----------
@@ -135,6 +137,8 @@ def window_ends(timeline: Timeline, length: int, stride: int) -> Bools:
         Points of a window.
     stride : int
         Rows from one window to the next.
+    whole : bool
+        False of models from before format 5: windows that are not whole are judged, too.
 
     Returns
     -------
@@ -144,8 +148,10 @@ def window_ends(timeline: Timeline, length: int, stride: int) -> Bools:
     first = np.searchsorted(filled, timeline.start[filled])
     last = np.searchsorted(filled, timeline.end[filled], side="right") - 1
     order = np.arange(len(filled))
-    to_come = (stride - 1) - (order - first) % stride
-    end = filled[np.minimum(order + to_come, last)]
+    full = np.searchsorted(filled, timeline.start[filled] + length - 1)
+    begin = np.where((full <= last) & whole, full, first + stride - 1)
+    steps = np.maximum(-(-(order - begin) // stride), 0)
+    end = filled[np.minimum(begin + steps * stride, last)]
     judged = np.zeros(len(timeline.row), dtype=bool)
     judged[end] = True
     judged[filled[end - filled >= length]] = True

@@ -13,7 +13,7 @@ from improbable.data.rows import DenseRows
 from improbable.data.timeline import Index, Timeline, window_ends
 
 LONGEST_BRIDGE = 8
-FEWEST_PLACES = 2
+PIECES, FEWEST_PIECES = 20, 10
 NUMBERS = ("normal", "normal_per_column", "normal_fixed", "student_t")
 
 
@@ -77,6 +77,9 @@ class WindowRows:
         that ends with it.
     stride : int
         Rows from one of these windows to the next.
+    whole : bool
+        Whether windows that reach beyond the beginning of a series are left out
+        where there are others.
     """
 
     points: DenseRows
@@ -85,6 +88,7 @@ class WindowRows:
     ends: Index
     spread: bool
     stride: int = 1
+    whole: bool = True
 
     def __len__(self) -> int:
         return len(self.ends)
@@ -94,6 +98,11 @@ class WindowRows:
         """Places of the windows' points, the oldest first, shape (n, length)."""
         back = self.ends[:, None] - np.arange(self.layout.length - 1, -1, -1)
         return np.where(back < self.timeline.start[self.ends][:, None], -1, back)
+
+    @property
+    def _judged(self) -> Bools:
+        """Whether a window that ends at each place is judged."""
+        return window_ends(self.timeline, self.layout.length, self.stride, whole=self.whole)
 
     @property
     def values(self) -> NDArray[Any]:
@@ -130,14 +139,15 @@ class WindowRows:
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """Points of a row's window from the first known one on, or windows that hold the row.
+        """Points of a row's window from the first known one on, or windows judged that hold it.
 
-        1 where a series begins or where it ends, at most the length of a window.
+        From 1, at most the length of a window.
         """
         length, places = self.layout.length, np.arange(len(self.timeline.start))
         if self.spread:
-            ahead: Index = self.timeline.end[self.ends] - self.ends
-            return np.minimum(ahead + 1, length)
+            before = np.append(0, np.cumsum(self._judged))
+            last = np.minimum(self.ends + length - 1, self.timeline.end[self.ends])
+            return np.asarray(before[last + 1] - before[self.ends], dtype=np.int64)
         known = ~self.points.missing[: len(places)].all(axis=1)
         next_known = np.minimum.accumulate(np.where(known, places, len(places))[::-1])[::-1]
         begins = np.maximum(self.ends - length + 1, self.timeline.start[self.ends])
@@ -146,15 +156,16 @@ class WindowRows:
     def of_many_sizes(self, n: int) -> "WindowRows":
         """Rows of sizes from 1 up, one of each to a piece of these series; pieces lie end to end.
 
-        They ask for about `n` windows, all of them of these rows. None if the series
-        are too short to have some.
+        They ask for about `n` windows, more where they are long, all of them of these
+        rows. None if there are too few pieces that do not overlap.
         """
-        sizes = np.array(_steps(self.layout.length))
-        span = 2 * self.layout.length - 1 if self.spread else self.layout.length
+        length = self.layout.length
+        sizes = np.array(_steps(length))
+        span = 2 * length - 1 if self.spread else length
         starts = self._pieces(span)
-        if len(starts) < FEWEST_PLACES * self.layout.length:
+        if len(np.unique(starts // length)) < FEWEST_PIECES:
             return self.take(slice(0))
-        n_pieces = n // (self.layout.length if self.spread else len(sizes))
+        n_pieces = max(n // (length if self.spread else len(sizes)), PIECES)
         starts = starts[np.linspace(0, len(starts) - 1, n_pieces).astype(np.intp)]
         places = (starts[:, None] + np.arange(span)).ravel()
         filled = self.timeline.row[places] >= 0
@@ -168,7 +179,8 @@ class WindowRows:
             repeated=np.zeros(np.count_nonzero(filled), dtype=bool),
         )
         points = self.points.take(np.append(places, len(self.points) - 1))
-        return replace(self, points=points, timeline=timeline, ends=ends[filled[ends]])
+        ends = ends[np.isin(places[ends], self.ends)]
+        return replace(self, points=points, timeline=timeline, ends=ends)
 
     def _pieces(self, span: int) -> Index:
         """Places where pieces begin all of whose full windows are among these."""
@@ -216,8 +228,7 @@ class WindowRows:
         wanted = np.zeros(len(self.timeline.row) + self.layout.length, dtype=bool)
         for ahead in range(self.layout.length):
             wanted[self.ends + ahead] = True
-        judged = window_ends(self.timeline, self.layout.length, self.stride)
-        return replace(self, ends=np.flatnonzero(wanted[: len(judged)] & judged))
+        return replace(self, ends=np.flatnonzero(wanted[: len(self.timeline.row)] & self._judged))
 
     def surrounding(self) -> Self:
         """All windows that hold the last points of these where a cell has no value."""

@@ -50,7 +50,7 @@ class WindowCodec:
     entity : str, optional
         Column that tells series apart.
     score_of : {"all", "last"}
-        Whether a row's score is the mean over all windows that contain it, or
+        Whether a row's score is the mean over all whole windows that contain it, or
         that of its own log probability in the window that ends with it, as
         streams need it.
     kinds, likelihood
@@ -73,6 +73,8 @@ class WindowCodec:
         Codec of single points.
     head : tuple of (str, str, str)
         Name, storage and type of the columns of time and entity.
+    whole : bool
+        Whether "all" means all whole windows; see `WindowRows`.
     """
 
     length: int | str = "auto"
@@ -87,6 +89,7 @@ class WindowCodec:
     step: float | None = field(default=None, repr=False)
     point: TableCodec = field(default=TableCodec(), repr=False)
     head: tuple[tuple[str, str, str], ...] = field(default=(), repr=False)
+    whole: bool = field(default=True, repr=False)
 
     def open(self, data: Any) -> Series:
         """Rows of series, before anything is known of them.
@@ -268,7 +271,8 @@ class WindowCodec:
             points = self._points(self._values(series.frame), timeline)
         ends = timeline.slot[series.index]
         spread = self.score_of == "all"
-        return WindowRows(points, timeline, self.layout, ends, spread, int(self.stride))
+        window = self.layout, ends, spread, int(self.stride), self.whole
+        return WindowRows(points, timeline, *window)
 
     def _points(self, values: Frame, timeline: Timeline) -> DenseRows:
         """Encoded rows at their places in time."""
@@ -365,6 +369,7 @@ class WindowCodec:
             "step": self.step,
             "point": self.point.to_json(),
             "head": [list(entry) for entry in self.head],
+            "whole": self.whole,
         }
 
     @classmethod
@@ -384,4 +389,5 @@ class WindowCodec:
             step=None if record["step"] is None else float(record["step"]),
             point=TableCodec.from_json(record["point"]),
             head=tuple((str(a), str(b), str(c)) for a, b, c in record["head"]),
+            whole=bool(record.get("whole", False)),
         )
