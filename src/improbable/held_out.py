@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from improbable.data.parts import Floats
 from improbable.data.rows import DenseRows, Rows
 from improbable.distributions import DiagonalNormal
 from improbable.errors import CalibrationWarning
@@ -79,13 +78,15 @@ def calibrated(model: Model, learned: Sequence[Rows], held_out: Rows) -> Model:
     """
     n_columns = len(model.codec.names)
     n_reference = min(REFERENCE_ROWS, max(1, REFERENCE_ENTRIES // n_columns))
-    reference = held_out.take(slice(n_reference))
-    shares = np.where(reference.missing, np.nan, model.shares(reference))
-    model = replace(model, reference=Reference(shares))
+    reference, rest = (
+        held_out.take(part) for part in (slice(n_reference), slice(n_reference, None))
+    )
+    score, shares = model.score_with_shares(reference)
+    score = np.concatenate([score, model.score(rest, model.score_function)])
+    model = replace(model, reference=Reference(np.where(reference.missing, np.nan, shares)))
     model = replace(model, typical=typical_cells(model, reference))
     model = replace(model, leveling=_leveling(model, learned), probe=_probe(held_out))
-    found: Floats = model.decision_scores(held_out) if len(held_out) else np.empty(0)
-    return replace(model, held_out=np.sort(found))
+    return replace(model, held_out=np.sort(model.comparable(score, held_out)))
 
 
 def _probe(held_out: Rows) -> Rows:

@@ -204,6 +204,17 @@ class Model:
         ).reshape(-1, 2)
         return both[:, 0], np.round(both[:, 1], DECIMALS)
 
+    def score_with_shares(self, rows: Rows) -> tuple[Floats, Floats]:
+        """The score that decides, before rows are made comparable, and `shares`."""
+        function = scores.score_named(self.score_function)
+        both = self.evaluate(
+            rows,
+            lambda draws: torch.cat(
+                [function(draws).mean(dim=0).unsqueeze(1), scores.shares(draws)], dim=1
+            ),
+        ).reshape(len(rows), 1 + len(self.codec.names))
+        return both[:, 0], both[:, 1:]
+
     def allowance(self, rows: Rows) -> Floats:
         """Nats that make rows with missing cells comparable with complete ones, shape (n,)."""
         wide = rows.widened()

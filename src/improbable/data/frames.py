@@ -192,7 +192,8 @@ def _read_series(series: nw.Series[Any]) -> RawColumn:
     if dtype == nw.Time:
         return _clocks(series.to_arrow())
     cells = series.to_list()
-    nested = next((cell for cell in cells if isinstance(cell, NESTED)), None)
+    odd = any(issubclass(kind, NESTED) for kind in set(map(type, cells)))
+    nested = next(cell for cell in cells if isinstance(cell, NESTED)) if odd else None
     if nested is not None or dtype.is_nested():
         raise DataError(
             f"Column {series.name!r} holds cells of type {_type_of(nested, dtype)}. "
