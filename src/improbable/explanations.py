@@ -40,7 +40,8 @@ class Explanation:
         The value found, and the most likely one given the row's other columns.
     lower, upper : ndarray of shape (n_samples, n_columns)
         90 % interval given the other columns, in the column's unit (seconds
-        since 1970 for dates), as wide as held-out rows ask for. NaN for names.
+        since 1970 for dates), as wide as held-out rows ask for: it holds over all
+        rows, not within each small group of them. NaN for names.
     seen : ndarray of int of shape (n_samples, n_columns)
         Training rows with the same name; -1 for numbers.
     n_seen : tuple of int

@@ -44,8 +44,9 @@ def explain(
     """Say why rows score as they do, column by column.
 
     A share is a column's part of the row's log probability in nats, the lower the less normal;
-    the interval holds 90 % of what the other columns let expect. Of images, says which ninths
-    surprise most, in nats below what is usual there. --json prints a line a row.
+    the interval holds 90 % of what the other columns let expect, over all rows and not within
+    each small group of them. Of images, says which ninths surprise most, in nats below what is
+    usual there. --json prints a line a row.
     """
     from improbable.cli.destinations import check_apart
     from improbable.cli.explaining import (
