@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, reduce
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -89,7 +90,7 @@ class Kernels:
 
         Equal kernels, of rows that occur many times, would all be evaluated again.
         """
-        distinct = [torch.unique(forms, dim=0) for forms in self.forms]
+        distinct = [_distinct(forms) for forms in self.forms]
         size = -TOGETHER * (-max(map(len, distinct)) // TOGETHER)
         padded = self.forms.new_zeros(len(distinct), size, self.forms.shape[-1])
         padded[..., 0] = NEVER
@@ -117,6 +118,14 @@ class Kernels:
 def features(first: Tensor, second: Tensor) -> Tensor:
     """First and second moments of each dimension of z behind a one, along the last axis."""
     return torch.cat([torch.ones_like(first[..., :1]), first, second], dim=-1)
+
+
+def _distinct(forms: Tensor) -> Tensor:
+    """Each form once, told apart by its bytes, which is many times as fast as by its numbers."""
+    rows = np.ascontiguousarray(forms.detach().cpu().numpy())
+    whole = rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))).ravel()
+    first = np.sort(np.unique(whole, return_index=True)[1])
+    return forms[torch.from_numpy(first).to(forms.device)]
 
 
 def _best(densities: Tensor) -> Tensor:
