@@ -1,5 +1,7 @@
 """P-values, q-values, thresholds and tails against brute force, SciPy and known truths."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -312,12 +314,19 @@ def test_too_few_rows_for_a_tail():
     assert fit_tail(draw(2 * TAIL_ROWS), share=0.5).share == 0.5
 
 
+def test_rows_that_were_learned_from_are_not_called_held_out():
+    model = SimpleNamespace(held_out=np.arange(19), held_out_apart=False)
+    with pytest.warns(CalibrationWarning, match="19 rows, none of them kept out of training,"):
+        results.warn_unsupported(0.01, model, tail=False)
+
+
 @pytest.mark.parametrize(("n", "offered"), [(499, False), (500, True)])
 def test_a_tail_is_offered_where_one_can_be_fitted(n, offered):
     beyond = np.array([1 / (n + 1), 1.0]), np.array([9, 9])
+    model = SimpleNamespace(held_out=np.arange(n), held_out_apart=True)
     for warn, expected in [
-        (lambda: results.warn_unsupported(1e-4, n, tail=False), offered),
-        (lambda: results.warn_unsupported(1e-4, n, tail=None), False),
+        (lambda: results.warn_unsupported(1e-4, model, tail=False), offered),
+        (lambda: results.warn_unsupported(1e-4, model, tail=None), False),
         (lambda: results.warn_undiscovered(*beyond, 1e-3, n), offered),
     ]:
         with pytest.warns(CalibrationWarning) as caught:

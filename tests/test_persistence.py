@@ -246,8 +246,9 @@ def test_a_model_of_contaminated_rows_survives(tmp_path, contamination):
     )
     np.testing.assert_array_equal(again.predict(table), detector.predict(table))
     assert again.contamination == contamination
+    assert again.contamination_ == detector.contamination_
+    np.testing.assert_array_equal(again.training_outliers_, detector.training_outliers_)
     assert again.contamination_ == detector.contamination_ > 0.0
-    assert not hasattr(again, "training_outliers_")
     assert again.model_.codec.columns == detector.model_.codec.columns
     pd.testing.assert_frame_equal(again.reconstruct(table), detector.reconstruct(table))
 

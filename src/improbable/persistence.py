@@ -36,6 +36,7 @@ from improbable.training import History
 from improbable.vae import VAE, assemble_vae
 
 GOLDEN_ROWS = 8
+OUTLIERS = "training_outliers"
 CODECS: dict[str, Any] = {
     "table": TableCodec,
     "images": ImageCodec,
@@ -64,7 +65,8 @@ def save(detector: VAEDetector, path: str | os.PathLike[str]) -> None:
         If the detector is not fitted.
     """
     model = detector._fitted()
-    container.write_container(path, _header(detector, model), _arrays(model))
+    arrays = {**_arrays(model), **_outliers(detector)}
+    container.write_container(path, _header(detector, model), arrays)
 
 
 def load(path: str | os.PathLike[str]) -> VAEDetector:
@@ -89,6 +91,8 @@ def load(path: str | os.PathLike[str]) -> VAEDetector:
     with container.usable(path), isolated(), single_precision():
         model = _model(header, arrays)
         detector = _detector(header, model)
+        if OUTLIERS in arrays:
+            detector.training_outliers_ = np.array(arrays[OUTLIERS], dtype=np.intp).ravel()
         found = golden_scores(model, arrays["golden.values"])
     container.check_golden(path, header, found, arrays["golden.scores"], _versions())
     return detector
@@ -165,6 +169,11 @@ def _arrays(model: Model) -> Arrays:
         "golden.values": np.ascontiguousarray(golden),
         "golden.scores": golden_scores(model, golden),
     }
+
+
+def _outliers(detector: VAEDetector) -> Arrays:
+    found = vars(detector).get("training_outliers_")
+    return {} if found is None else {OUTLIERS: np.asarray(found, dtype=np.int64)}
 
 
 def _prior_arrays(prior: Prior) -> Arrays:

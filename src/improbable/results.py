@@ -70,12 +70,14 @@ class Detection:
         return np.rec.fromarrays([getattr(self, n) for n in names], names=names)  # type: ignore[call-overload]
 
 
-def warn_unsupported(alpha: float, n: int, *, tail: bool | None) -> None:
+def warn_unsupported(alpha: float, model: Model, *, tail: bool | None) -> None:
     """Say so when no row can reach a p-value of `alpha`; `tail` is None where none is offered."""
+    n = len(model.held_out)
     if tail or alpha >= calibration.smallest_p(n):
         return
+    rows = "held-out rows" if model.held_out_apart else "rows, none of them kept out of training,"
     warnings.warn(
-        f"{n} held-out rows support p-values down to {calibration.smallest_p(n):.2g}, so nothing "
+        f"{n} {rows} support p-values down to {calibration.smallest_p(n):.2g}, so nothing "
         f"can be flagged at alpha={alpha}. "
         + _remedies("Fit on more rows", "raise alpha", n=0 if tail is None else n),
         CalibrationWarning,
@@ -113,7 +115,7 @@ def detect(
     if fdr is not None:
         arguments.level("fdr", fdr)
     if fdr is None:
-        warn_unsupported(alpha, len(model.held_out), tail=tail)
+        warn_unsupported(alpha, model, tail=tail)
     rows = model.codec.transform(source)
     score, error = model.score_with_error(rows, model.score_function)
     score = model.comparable(score, rows)

@@ -112,7 +112,7 @@ def evaluate(
     level("alpha", alpha)
     fitted = load(model).model_
     check_label(fitted.codec, label)
-    warn_unsupported(alpha, len(fitted.held_out), tail=None)
+    warn_unsupported(alpha, fitted, tail=None)
     source = InputFile(input, format, array, labels, batch_rows)
     feed = open_feed(source, fitted.codec, without=label)
     baselines = {}

@@ -44,5 +44,5 @@ def open_engine(
     from improbable.distributed.scoring import judged_by_workers
 
     with cluster(workers) as n_workers:
-        results.warn_unsupported(question.most_alpha, len(model.held_out), tail=question.tail)
+        results.warn_unsupported(question.most_alpha, model, tail=question.tail)
         yield lambda feed: judged_by_workers(feed, path, question, n_workers)

@@ -177,7 +177,7 @@ def score_dataset(
     model = load(path).model_
     dataset.context.execution_options.preserve_order = True
     names = _checked_names(dataset, model, batch_rows, prefix)
-    results.warn_unsupported(question.most_alpha, len(model.held_out), tail=tail)
+    results.warn_unsupported(question.most_alpha, model, tail=tail)
     judging = (path, read_header(path)["digest"], question, prefix)
     scored = _scored(dataset, judging, n_workers, batch_rows)
     decision = _decision(scored, question, prefix, len(model.held_out))

@@ -44,7 +44,7 @@ class Stream:
         self._codec = _checked(model.codec)
         rule.check()
         if not rule.adapt:
-            results.warn_unsupported(rule.alpha, len(model.held_out), tail=None)
+            results.warn_unsupported(rule.alpha, model, tail=None)
         self.model, self.rule = model, rule
         self._reader, self._swift = reader_of(self._codec), plain_network(model)
         start = thresholds.begin(model.held_out, rule.alpha, rule.depth) if rule.adapt else None
