@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from improbable import randomness, scores, training
 from improbable.data.codec import Codec, Source
+from improbable.data.copies import warn_of_copies
+from improbable.data.frames import Frame
 from improbable.data.parts import Floats
 from improbable.data.rows import Rows
+from improbable.data.table import TableCodec
 from improbable.errors import CalibrationWarning, DataError, TrainingWarning
 from improbable.explanations import Reference
 from improbable.held_out import calibrated, make_prior, warn_of_overlap
@@ -158,7 +161,10 @@ def fit_model(data: Any, settings: Settings, progress: Progress | None = None) -
     DataError, SchemaError
         If the table cannot be modeled.
     """
-    return fit_source(settings.codec.open(data), settings, progress)
+    source = settings.codec.open(data)
+    model = fit_source(source, settings, progress)
+    _warn_of_copies(source, model)
+    return model
 
 
 @isolated(gradients=True)
@@ -179,8 +185,6 @@ def fit_source(source: Source, settings: Settings, progress: Progress | None = N
     return _learn(source, split, codec, None, settings, progress)
 
 
-@isolated(gradients=True)
-@single_precision()
 def refit_model(
     model: Model, data: Any, settings: Settings, progress: Progress | None = None
 ) -> Model:
@@ -197,6 +201,17 @@ def refit_model(
             f"Too few rows to go on learning from: {source.n_rows}. "
             f"Pass {FEWEST_TO_LEARN} or more."
         )
+    refitted = _refit_source(model, source, settings, progress)
+    _warn_of_copies(source, refitted)
+    return refitted
+
+
+@isolated(gradients=True)
+@single_precision()
+def _refit_source(
+    model: Model, source: Source, settings: Settings, progress: Progress | None
+) -> Model:
+    """`refit_model` for rows that the codec has read."""
     settings = replace(
         settings,
         n_members=int(model.settings["n_members"]),
@@ -344,6 +359,12 @@ def warn_of(model: Model) -> None:
         )
     else:
         warn_of_overlap(model)
+
+
+def _warn_of_copies(source: Source, model: Model) -> None:
+    """Warn if rows held out of training are in it all the same, as copies."""
+    if isinstance(source, Frame) and isinstance(model.codec, TableCodec) and model.held_out_apart:
+        warn_of_copies(source, model.codec.columns)
 
 
 def as_sizes(hidden: Sequence[int]) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from improbable.data.columns import Cyclic
 from improbable.data.files import format_of, read_table
 from improbable.data.images import ImageCodec
 from improbable.data.kinds import COLUMNS
+from improbable.data.padding import numbered
 from improbable.data.parts import Bools
 from improbable.data.pictures import Images
 from improbable.data.sampling import Keep, read_sample
@@ -195,7 +196,7 @@ def _holds_sequences(kind: pa.DataType) -> bool:
 
 def _points(input: InputFile, choice: Choice) -> tuple[pa.Table, int]:
     """The last rows of a file of series, those not normal without their values."""
-    whole = read_table(input.path, format=input.format)
+    whole = numbered(read_table(input.path, format=input.format), choice.time)
     table = whole.slice(max(0, whole.num_rows - (choice.max_rows or MOST_ROWS)))
     unwanted = set(listed(choice.drop, table.column_names, "--drop"))
     normal = choice.normal_rows(table)

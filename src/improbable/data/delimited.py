@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from improbable.data.padding import are_codes, may_hold_codes
 from improbable.data.texts import NULL_WORDS
 from improbable.errors import DataError
 
@@ -67,7 +68,7 @@ def csv_contents(stream: Any, delimiter: str, *, text: bool) -> Contents:
     try:
         rows = read(names if text else commas)
         if not text:
-            rows = _with_texts(stream, rows, lambda some: read(some, some))
+            rows = _with_texts(stream, rows, lambda some: read(some, some), delimiter)
     except pa.ArrowInvalid as error:
         if "Empty CSV" in str(error):
             return pa.schema([(name, pa.string()) for name in names]), []
@@ -81,24 +82,34 @@ def csv_contents(stream: Any, delimiter: str, *, text: bool) -> Contents:
     return table.schema, table.to_batches()
 
 
-def _with_texts(stream: Any, rows: Any, read: Callable[[list[str]], Any]) -> Any:
-    """Rows whose times of day, and whole numbers if some are such as 0x1F, are as written.
+def _with_texts(stream: Any, rows: Any, read: Callable[[list[str]], Any], delimiter: str) -> Any:
+    """Rows whose times of day are as written, and whole numbers if some are such as 0x1F or 01067.
 
-    As text, 11:30 is not 11:30:00, and 0x1F no number.
+    As text, 11:30 is not 11:30:00, 0x1F no number, and 01067 a code.
     """
     clocks = [field.name for field in rows.schema if pa.types.is_time(field.type)]
     whole = [field.name for field in rows.schema if pa.types.is_integer(field.type)]
-    with mmap(stream.fileno(), 0, access=ACCESS_READ) as held:
-        if held.find(b"0x") < 0 and held.find(b"0X") < 0:
-            whole = []
     names = rows.schema.names
-    if not clocks + whole or len(set(names)) < len(names):  # who reads the file refuses the latter
+    if len(set(names)) < len(names):  # who reads the file refuses it
+        return rows
+    if whole and not (_may_hold_hexadecimal(stream) or may_hold_codes(stream, delimiter)):
+        whole = []
+    if not clocks + whole:
         return rows
     texts = read(clocks + whole)
     for place, name in enumerate(names):
-        if name in clocks or name in whole and _hexadecimal(texts[name]):
+        if (
+            name in clocks
+            or name in whole
+            and (_hexadecimal(texts[name]) or are_codes(texts[name]))
+        ):
             rows = rows.set_column(place, name, texts[name])
     return rows
+
+
+def _may_hold_hexadecimal(stream: Any) -> bool:
+    with mmap(stream.fileno(), 0, access=ACCESS_READ) as held:
+        return held.find(b"0x") >= 0 or held.find(b"0X") >= 0
 
 
 def _hexadecimal(cells: Any) -> bool:

@@ -11,19 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.data.clock import CLOCK, TURN, clock_text, is_clock, is_written
-from improbable.data.columns import (
-    Categorical,
-    ColumnKind,
-    Constant,
-    Count,
-    Cyclic,
-    Identifier,
-)
+from improbable.data.columns import Categorical, ColumnKind, Constant, Count, Cyclic, Identifier
 from improbable.data.frames import Frame
 from improbable.data.inference import foreign_words, infer_kind, unread_measurements
 from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_to_json
 from improbable.data.moments import Datetime
 from improbable.data.octets import HEX, is_octets, respelled
+from improbable.data.padding import with_zeros
 from improbable.data.parts import Bools, Cells
 from improbable.data.raw import (
     RawColumn,
@@ -54,7 +48,9 @@ class Column:
 
     def read(self, raw: RawColumn) -> tuple[Values, Bools]:
         """Values in the storage the kind takes, and which could not be read so."""
-        return as_storage(raw, self.storage, self.dtype)
+        values, unreadable = as_storage(raw, self.storage, self.dtype)
+        names = getattr(self.kind, "names", ()) if raw.storage == "number" else ()
+        return with_zeros(values, names), unreadable
 
     def suiting(self, values: Values) -> str:
         """Type to give values back in: that of training, if it has room for them."""
