@@ -92,6 +92,8 @@ class VAEDetector(RowVerbs, LatentVerbs, OutlierMixin, BaseEstimator):  # type: 
         Everything that was learned.
     history_ : History
         How training went, and its named stop reason.
+    kinds_ : dict of str to str
+        Kind of each column by name; an "identifier" takes no part in scores.
     tuning_ : Tuning
         What `tune` tried and chose; only there after ``tune=True``.
     contamination_ : float
@@ -237,7 +239,7 @@ class VAEDetector(RowVerbs, LatentVerbs, OutlierMixin, BaseEstimator):  # type: 
         if self.contamination != "auto":
             self._mark_outliers(X)
         if self.verbose:
-            say_ending(model.history)
+            say_ending(model.history, self.kinds_)
         warn_of(model)
 
     def _mark_outliers(self, X: Any) -> None:

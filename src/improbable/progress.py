@@ -1,6 +1,6 @@
 """A progress bar for training, on standard error."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from improbable.training import History, Progress
@@ -55,12 +55,17 @@ def tuning_bar(budget: int, *, shown: bool) -> Iterator[TuningProgress | None]:
         yield lambda done, score: bar.update(task, completed=done, score=score)
 
 
-def say_ending(history: History) -> None:
-    """Say on standard error how training ended, unless Ctrl-C did, of which a warning tells."""
+def say_ending(history: History, kinds: Mapping[str, str]) -> None:
+    """Say on standard error how training ended, and which columns took no part.
+
+    Nothing if Ctrl-C ended it, of which a warning tells.
+    """
     if history.stop_reason == "interrupted":
         return
     from rich.console import Console
 
-    Console(stderr=True).print(
-        f"trained {history.steps[-1] if history.steps else 0} steps: {history.message}"
-    )
+    console = Console(stderr=True)
+    console.print(f"trained {history.steps[-1] if history.steps else 0} steps: {history.message}")
+    aside = [str(name) for name, kind in kinds.items() if kind == "identifier"]
+    if aside:
+        console.print(f"set aside as identifiers: {', '.join(aside)}", markup=False)

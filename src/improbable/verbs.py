@@ -7,6 +7,7 @@ import numpy as np
 
 from improbable import arguments, generation, randomness, results
 from improbable.calibration import Drift, drift
+from improbable.data.kinds import column_kinds
 from improbable.data.parts import Floats
 from improbable.errors import DataError, ImprobableError
 from improbable.latent import algebra, paths
@@ -25,6 +26,11 @@ class RowVerbs:
 
     def _fitted(self) -> Model:
         raise NotImplementedError
+
+    @property
+    def kinds_(self) -> dict[Any, str]:
+        """Kind of each column of a table or of series, such as "real" or "identifier", by name."""
+        return column_kinds(self._fitted().codec)
 
     def scores(self, X: Any) -> Any:
         """Every definition side by side, each with its Monte-Carlo standard error.

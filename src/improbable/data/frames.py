@@ -20,6 +20,7 @@ from improbable.data.native import (
     index_columns,
     narrowed,
     refuse_what_is_no_table,
+    without_periods,
     without_views,
 )
 from improbable.data.octets import read_bytes
@@ -117,7 +118,7 @@ def read_frame(data: Any, wanted: Collection[str] | None = None) -> Frame:
     if isinstance(data, pa.RecordBatch):
         data = pa.Table.from_batches([data])
     data, unread = narrowed(data, wanted)
-    data = without_views(data) if isinstance(data, pa.Table) else data
+    data = without_views(data) if isinstance(data, pa.Table) else without_periods(data)
     try:
         frame = nw.from_native(data)
     except nw.exceptions.DuplicateError as error:

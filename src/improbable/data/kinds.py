@@ -51,6 +51,13 @@ def kind_name(kind: ColumnKind) -> str:
     return next(name for name, cls in COLUMNS.items() if type(kind) is cls)
 
 
+def column_kinds(codec: Any) -> dict[Any, str]:
+    """Name of the kind of each column of a fitted codec of tables or series; others have none."""
+    table = getattr(codec, "point", codec)
+    columns, labels = getattr(table, "columns", ()), getattr(table, "labels", {})
+    return {labels.get(c.name, c.name): kind_name(c.kind) for c in columns}
+
+
 def kind_to_json(kind: ColumnKind) -> dict[str, Any]:
     """Fitted kind as plain values."""
     return {"kind": kind_name(kind), **asdict(kind)}  # type: ignore[call-overload]

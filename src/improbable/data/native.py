@@ -91,3 +91,16 @@ def refuse_what_is_no_table(data: Any) -> None:
         raise DataError(
             f"{type(data).__name__} is no table. Pass a data frame, an array, or a list of rows."
         )
+
+
+def without_periods(data: Any) -> Any:
+    """A pandas data frame whose periods are the moments they start; other tables as they are."""
+    if not hasattr(data, "iloc") or not hasattr(data, "assign"):
+        return data
+    found = [name for name, kind in data.dtypes.items() if type(kind).__name__ == "PeriodDtype"]
+    if not found or not data.columns.is_unique:
+        return data
+    started = data.copy(deep=False)
+    for name in found:
+        started[name] = data[name].dt.to_timestamp()
+    return started
