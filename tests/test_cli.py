@@ -23,10 +23,12 @@ from typer.testing import CliRunner
 from improbable import load, training
 from improbable.calibration import q_values
 from improbable.cli import app, commands_model, console, evaluation
+from improbable.cli.explaining import explanation_lines
 from improbable.cli.scoring import RESULT, Tally
 from improbable.data import delimited, files
 from improbable.data.files import read_table, spill
 from improbable.errors import DataError
+from improbable.wording import AS_A_WHOLE
 
 SMALL = ["--max-steps", "20", "--hidden", "16", "--members", "2", "--draws", "4"]
 COMMANDS = [
@@ -644,6 +646,13 @@ def test_explain_shows_what_is_not_there(new, model):
     assert "(missing)" in out
     assert "more columns" not in out
     assert "and 5 more columns" in run("explain", new, "-m", model, "--columns", 1)[0]
+
+
+def test_explain_says_which_rows_are_odd_as_a_whole():
+    record = {"row": 4, "score": -9.0, "p_value": 0.01, "reasons": [AS_A_WHOLE], "columns": []}
+    assert explanation_lines(record, 5)[0].endswith(f"p-value 0.01   {AS_A_WHOLE}")
+    plain = explanation_lines({**record, "reasons": []}, 5)
+    assert plain[0].endswith("p-value 0.01")
 
 
 def test_explain_knows_how_many_rows_there_are(new, model):

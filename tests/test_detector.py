@@ -39,6 +39,7 @@ from improbable.model import typical_cells
 from improbable.priors import AggregatedPosterior, StandardNormal
 from improbable.randomness import numpy_generator, seed_sequence
 from improbable.settings import check_settings
+from improbable.wording import AS_A_WHOLE
 
 RNG = np.random.default_rng(0)
 BLOB = RNG.normal(size=(200, 3))
@@ -262,6 +263,30 @@ def test_warnings_name_the_cells(detector, new):
     assert all("another order" in w for w in found["warnings"])
     assert not any("another order" in w for w in detector.detect(odd)["warnings"])
     assert "age = 500" in found["top_reasons"][0]
+
+
+def test_every_flagged_row_has_a_reason_and_no_other_one(detector, new):
+    """The score's KL belongs to a row as a whole: all columns may be usual by themselves."""
+    found = detector.detect(new, alpha=0.5)
+    flagged = found["is_outlier"].to_numpy()
+    assert (found["top_reasons"][flagged] != "").all()
+    assert (found["top_reasons"][~flagged] == "").all()
+    said = [detector.explain(new).reasons(row) for row in range(len(new))]
+    whole = np.array([not reasons for reasons in said]) & flagged
+    assert whole.any()
+    assert set(found["top_reasons"][whole]) == {AS_A_WHOLE}
+
+
+def test_explanations_tell_rows_that_are_odd_as_a_whole(detector, new):
+    found = detector.explain(new)
+    np.testing.assert_array_equal(found.odd, detector.p_values(new) <= 0.01)
+    plain = next(row for row in range(10) if not found.reasons(row))
+    assert f"row {plain}: nothing stands out" in str(found)
+    odd = replace(found, odd=np.arange(len(new)) == plain)
+    assert odd.reasons(plain) == [AS_A_WHOLE]
+    assert f"row {plain}: {AS_A_WHOLE}" in str(odd)
+    loud = max(range(len(new)), key=lambda row: found.surprise[row].max())
+    assert replace(found, odd=np.ones(len(new), dtype=bool)).reasons(loud) == found.reasons(loud)
 
 
 def test_detect_gives_the_library_back(detector, train, new):

@@ -1,5 +1,7 @@
 """Images through the same verbs: codec, networks, scores, maps, files."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -25,6 +27,7 @@ from improbable.randomness import seed_sequence, torch_generator
 from improbable.scores import SCORES
 from improbable.start import linear_start
 from improbable.vae import assemble_vae
+from improbable.wording import AS_A_WHOLE
 
 SMALL = {"random_state": 0, "max_steps": 200, "hidden": (16,), "n_draws": 4, "batch_size": 64}
 
@@ -291,6 +294,8 @@ def test_the_surprise_map_adds_up_and_points(detector):
     assert found.expected.shape == images.shape
     assert "bottom right" in str(found)
     assert repr(found) == "<SurpriseMap of 5 images, 9 x 12>"
+    dull = replace(found, surprise=np.zeros_like(found.surprise), odd=np.arange(5) == 2)
+    assert (dull.reasons(1), dull.reasons(2)) == ([], [AS_A_WHOLE])
 
 
 def test_detect_names_regions(detector):

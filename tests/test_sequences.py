@@ -1,6 +1,7 @@
 """Sequences of tokens: known answers on a Markov chain, causality, form, and what is refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from improbable.schedules import Reliance
 from improbable.scores import SCORES, draw, foreseen
 from improbable.settings import check_settings
 from improbable.vae import assemble_vae
+from improbable.wording import AS_A_WHOLE
 
 NAMES = ("red", "green", "blue", "gray", "black")
 STOP = 0.08
@@ -163,6 +165,8 @@ def test_reasons_in_words(detector):
     assert "token 4 = 'black' (expected 'red')" in found.reasons(0)
     assert found.reason(1, 1) == "ends after 1 token (expected 'green')"
     assert "row 0: token 4" in str(found)
+    dull = replace(found, surprise=np.zeros_like(found.surprise), odd=np.array([False, True]))
+    assert (dull.reasons(0), dull.reasons(1)) == ([], [AS_A_WHOLE])
     frame = found.to_frame("pandas")
     assert list(frame) == ["row", "position", "token", "share", "p_value", "surprise", "expected"]
     assert frame.groupby("row").size().tolist() == [7, 2]

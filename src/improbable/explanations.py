@@ -15,7 +15,7 @@ from improbable.data.raw import RawColumn, shown_time
 from improbable.data.table import TableCodec
 from improbable.data.texts import number_word
 from improbable.data.windows import WindowCodec
-from improbable.wording import in_words
+from improbable.wording import in_words, or_as_a_whole
 
 Values = NDArray[Any]
 
@@ -52,6 +52,9 @@ class Explanation:
         Types of the columns of time and duration; empty for all others.
     row_labels : pandas.Index, optional
         Index of a pandas data frame, which `to_frame` keeps.
+    odd : ndarray of bool of shape (n,), optional
+        Rows that `detect` flags by default; `reasons` says of them that they are
+        unusual as a whole where nothing by itself stands out.
     """
 
     columns: tuple[str, ...]
@@ -67,6 +70,7 @@ class Explanation:
     library: str = "pyarrow"
     time_types: tuple[str, ...] = ()
     row_labels: Any = None
+    odd: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.shares)
@@ -83,7 +87,8 @@ class Explanation:
         """
         ranked = [i for i in self.ranking(row)[:n] if self.surprise[row, i] > 1.0]
         odd = [i for i in ranked if not self._is_expected(row, i)]
-        return [self.reason(row, i) for i in odd or ranked[:1]]
+        said = [self.reason(row, i) for i in odd or ranked[:1]]
+        return or_as_a_whole(said, self.odd, row)
 
     def _is_expected(self, row: int, column: int) -> bool:
         value = self.values[row, column]

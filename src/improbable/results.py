@@ -17,9 +17,13 @@ from improbable.data.series import Series
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.errors import CalibrationWarning, DataWarning, ImprobableError
+from improbable.explanations import Explanation
 from improbable.model import Model, as_batch
 from improbable.priors import AggregatedPosterior, GaussianMixture, Prior, StandardNormal
 from improbable.reasons import explain_rows
+from improbable.surprise import SurpriseMap
+from improbable.token_surprise import TokenSurprise
+from improbable.wording import AS_A_WHOLE
 
 AUTO_ALPHA = 0.01
 N_REASONS = 3
@@ -38,7 +42,8 @@ class Detection:
     score, mc_se : ndarray
         Nats; the score's Monte-Carlo standard error beside it.
     top_reasons, warnings : ndarray of str
-        Joined with "; ". Rows that are not flagged have no reasons.
+        Joined with "; ". Rows that are not flagged have no reasons; those where no
+        column by itself stands out are said to be unusual as a whole.
     """
 
     is_outlier: Bools
@@ -136,14 +141,18 @@ def top_reasons(
     if len(index):
         some = source.take(index), rows.take(index)
         found = explain_rows(model.codec, model, *some, n_best=N_REASONS)
-        out[index] = ["; ".join(found.reasons(r, N_REASONS)) for r in range(len(index))]
+        said = [found.reasons(row, N_REASONS) or [AS_A_WHOLE] for row in range(len(index))]
+        out[index] = ["; ".join(reasons) for reasons in said]
     return out
 
 
 def explain(model: Model, source: Source) -> Any:
     """Shares, p-values and expectations of every cell."""
     rows = model.codec.transform(source)
-    return explain_rows(model.codec, model, source, rows, n_best=len(model.codec.names))
+    found = explain_rows(model.codec, model, source, rows, n_best=len(model.codec.names))
+    if not isinstance(found, Explanation | SurpriseMap | TokenSurprise):
+        return found
+    return replace(found, odd=model.p_values(model.decision_scores(rows)) <= AUTO_ALPHA)
 
 
 def all_scores(model: Model, source: Source, names: list[str]) -> Any:

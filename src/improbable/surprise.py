@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.data.parts import Floats
-from improbable.wording import in_words
+from improbable.wording import in_words, or_as_a_whole
 
 BANDS = ("top", "middle", "bottom")
 SIDES = ("left", "center", "right")
@@ -31,6 +31,9 @@ class SurpriseMap:
         Share of held-out images whose share of that pixel is as low. NaN where missing.
     expected : ndarray of shape (n, height, width[, channels])
         The images as the model reconstructs them.
+    odd : ndarray of bool of shape (n,), optional
+        Images that `detect` flags by default; `reasons` says of them that they are
+        unusual as a whole where nothing by itself stands out.
     """
 
     images: NDArray[Any]
@@ -38,6 +41,7 @@ class SurpriseMap:
     surprise: Floats
     p_values: Floats
     expected: NDArray[Any]
+    odd: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -60,11 +64,12 @@ class SurpriseMap:
 
     def reasons(self, row: int, n: int = 3) -> list[str]:
         """Sentences for the `n` most surprising ninths of an image, those above 1 nat only."""
-        return [
+        said = [
             f"{place}: {nats:.0f} nats below its typical share"
             for nats, place in self.regions(row)[:n]
             if nats > 1.0
         ]
+        return or_as_a_whole(said, self.odd, row)
 
     def __repr__(self) -> str:
         return f"<SurpriseMap of {len(self)} images, {self.map.shape[1]} x {self.map.shape[2]}>"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from improbable.data.frames import frame_library, write_frame
 from improbable.data.parts import Bools, Floats
 from improbable.data.raw import RawColumn
-from improbable.wording import in_words
+from improbable.wording import in_words, or_as_a_whole
 
 END_NAME = "(end)"
 
@@ -40,6 +40,9 @@ class TokenSurprise:
         False beyond the end.
     library : str
         What `to_frame` gives unless told otherwise.
+    odd : ndarray of bool of shape (n,), optional
+        Sequences that `detect` flags by default; `reasons` says of them that they are
+        unusual as a whole where nothing by itself stands out.
     """
 
     sequences: NDArray[np.object_]
@@ -49,6 +52,7 @@ class TokenSurprise:
     expected: NDArray[np.object_]
     judged: Bools
     library: str = "pyarrow"
+    odd: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.shares)
@@ -61,7 +65,8 @@ class TokenSurprise:
     def reasons(self, row: int, n: int = 3) -> list[str]:
         """Sentences for the `n` most surprising tokens of a sequence, those above 1 nat only."""
         ranked = self.ranking(row)[:n]
-        return [self.reason(row, place) for place in ranked if self.surprise[row, place] > 1.0]
+        said = [self.reason(row, place) for place in ranked if self.surprise[row, place] > 1.0]
+        return or_as_a_whole(said, self.odd, row)
 
     def reason(self, row: int, place: int) -> str:
         """One token's part in a sequence, in words."""

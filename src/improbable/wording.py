@@ -2,7 +2,11 @@
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 MOST_LINES = 10
+AS_A_WHOLE = "unusual as a whole, nothing by itself stands out"
 
 
 class Told(Protocol):
@@ -13,6 +17,11 @@ class Told(Protocol):
     def reasons(self, row: int, n: int = 3) -> list[str]:
         """Sentences about a row, the most surprising first."""
         ...
+
+
+def or_as_a_whole(reasons: list[str], odd: NDArray[np.bool_] | None, row: int) -> list[str]:
+    """Reasons, or where an odd row has none, a sentence that says so."""
+    return reasons or ([AS_A_WHOLE] if odd is not None and odd[row] else [])
 
 
 def in_words(found: Told, noun: str = "row") -> str:

@@ -25,6 +25,7 @@ from improbable.explanations import Explanation
 from improbable.model import Model
 from improbable.surprise import SurpriseMap
 from improbable.token_surprise import TokenSurprise
+from improbable.wording import AS_A_WHOLE
 
 MAPS = ("images", "shares", "surprise", "p_values", "expected")
 HEAD = ("column", "value", "expected", "interval", "share", "p-value")
@@ -214,6 +215,8 @@ def explanation_lines(record: dict[str, Any], most: int) -> list[str]:
     name = f" ({record[IMAGE]})" if isinstance(record.get(IMAGE), str) else ""
     head = f"row {record['row']}{name}   score {record['score']:.2f}"
     head += f"   p-value {record['p_value']:.3g}"
+    if record["reasons"] == [AS_A_WHOLE]:
+        head += f"   {AS_A_WHOLE}"
     if "regions" in record:
         shown = [(r["place"], f"{r['surprise']:.2f}") for r in record["regions"][:most]]
         return [head, *aligned([("region", "surprise"), *shown], numbers=(1,))]

@@ -21,6 +21,7 @@ from improbable.streams.readings import Kept, Reading, Rule, Track
 from improbable.streams.reasons import explain_points
 from improbable.streams.resuming import PathLike, read_state, write_state
 from improbable.streams.swift import decision_scores, plain_network
+from improbable.wording import AS_A_WHOLE
 
 SAID_AFTER = 0.1
 DECIMALS = 6
@@ -239,7 +240,7 @@ class Stream:
             nats_of = np.round(said.surprise[row], DECIMALS).tolist()
             pairs = zip(names, nats_of, strict=True)
             surprise = {name: nats for name, nats in pairs if nats > 0.0}
-            out[i] = tuple(said.reasons(row, n_best)), surprise
+            out[i] = tuple(said.reasons(row, n_best) or [AS_A_WHOLE]), surprise
         return out
 
     def _remarks(self, points: Points, found: Placed) -> list[tuple[str, ...]]:
