@@ -6,6 +6,7 @@ Whatever a library's own polarity, the scores returned here are higher for the m
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -41,9 +42,10 @@ class Method:
 
 def fit_improbable(rows: Any, seed: int, **arguments: Any) -> Scorer:
     """Fit this library, everything else at its default."""
-    from improbable import VAEDetector
+    from improbable import CalibrationWarning, VAEDetector
 
-    detector = VAEDetector(random_state=seed, **arguments).fit(rows)
+    with warnings.catch_warnings(action="ignore", category=CalibrationWarning):
+        detector = VAEDetector(random_state=seed, **arguments).fit(rows)  # a bootstrap has copies
     return lambda new: -detector.score_samples(new)
 
 

@@ -23,7 +23,17 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from torch import distributions as td
 
-from improbable import Real, VAEDetector, fitting, held_out, priors, settings, training, trust
+from improbable import (
+    CalibrationWarning,
+    Real,
+    VAEDetector,
+    fitting,
+    held_out,
+    priors,
+    settings,
+    training,
+    trust,
+)
 from improbable.data import kinds, numeric
 from improbable.distributions import DiagonalNormal
 from improbable.likelihoods import Normal
@@ -72,7 +82,8 @@ class Choice:
         given = {"random_state": seed, **BASE[setting], **self.arguments}
         if self.columns:
             given["columns"] = self.columns(train)
-        with self.changed():
+        copies = warnings.catch_warnings(action="ignore", category=CalibrationWarning)
+        with self.changed(), copies:  # of which a bootstrap has many
             return [VAEDetector(**{**given, **more}).fit(train) for more in self.members]
 
     def changed(self) -> AbstractContextManager[Any]:
