@@ -359,7 +359,7 @@ def test_score_keeps_the_input_and_adds_its_columns(new, model, tmp_path):
     assert "flagged at alpha 0.05" in err
     assert all(row["is_outlier"] == "true" for row in after[:8])
     assert after[0]["top_reasons"].startswith("height = 400")
-    assert after[9]["warnings"] == "city was never seen in training"
+    assert after[9]["warnings"] == "city = 'atlantis' was never seen in training"
 
 
 @pytest.mark.parametrize("rows", [7, 1000])
@@ -489,7 +489,7 @@ def test_a_late_unreadable_cell_is_a_warning(edited, model, tmp_path):
     args = ["-m", model, "-o", tmp_path / "o.csv", "--alpha", "0.05", "--batch-rows", 1]
     run("score", path, *args)
     found = cells(tmp_path / "o.csv")
-    for row, column in ((59, "height"), (58, "since"), (57, "smoker")):
+    for row, column in ((59, "height = 'tall'"), (58, "since = 'soon'"), (57, "smoker = '2'")):
         assert f"{column} was never seen in training" in found[row]["warnings"]
 
 

@@ -497,7 +497,8 @@ def test_times_of_day_in_text_are_written_as_such(clocked, tmp_path, end):
 def test_text_that_is_no_time_of_day_was_never_seen(clocked, tmp_path):
     (tmp_path / "odd.csv").write_text("at,x\n25:61,0\nnoon,0\n")
     found = scores(clocked / "m_csv", tmp_path / "odd.csv")
-    assert found["warnings"].tolist() == ["at was never seen in training"] * 2
+    wanted = [f"at = '{cell}' was never seen in training" for cell in ("25:61", "noon")]
+    assert found["warnings"].tolist() == wanted
     stream = load(clocked / "m_csv").stream(alpha=0.1, adapt=False)
     known, odd = (stream.push({"at": at, "x": 0.0})[0] for at in ("14:05", "noon"))
     assert known.score > odd.score

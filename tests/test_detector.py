@@ -258,7 +258,7 @@ def test_warnings_name_the_cells(detector, new):
     odd["income"] = np.nan
     found = detector.detect(odd[odd.columns[::-1]])
     assert "age is outside" in found["warnings"][0]
-    assert "city was never seen" in found["warnings"][1]
+    assert "city = 'paris' was never seen" in found["warnings"][1]
     assert all("income is missing in all rows" in w for w in found["warnings"])
     assert all("another order" in w for w in found["warnings"])
     assert not any("another order" in w for w in detector.detect(odd)["warnings"])

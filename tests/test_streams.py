@@ -247,7 +247,7 @@ def test_a_reading_names_its_point(pair):
     assert [r.entity for r in readings[:4]] == ["a", "b", "a", "b"]
     assert readings[31].time == "2026-01-01T00:15:00"
     assert readings[31].warnings == ("load is missing",)
-    assert readings[33].warnings == ("mode was never seen in training",)
+    assert readings[33].warnings == ("mode = 'dawn' was never seen in training",)
     assert readings[35].warnings == ("load is outside the training range",)
     assert readings[35].is_outlier
     assert readings[35].reasons[0].startswith("load = 30 (expected")

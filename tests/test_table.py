@@ -773,3 +773,14 @@ def test_times_of_day_that_are_imputed_stand_among_those_that_came():
     found = codec.fill(codec.transform(new).values, codec.read(new)).to_native()["at"].tolist()
     assert found[0] == "8:00"
     assert all(re.fullmatch(r"\d\d:\d\d:\d\d(\.\d{6})?", cell) for cell in found[1:])
+
+
+def test_remarks_name_the_value_never_seen():
+    table = pd.DataFrame({"city": ["oslo", "rome"] * 20, "size": np.arange(40.0), "one": "same"})
+    codec = TableCodec().fit(table)
+    odd = pd.DataFrame({"city": ["a; {b}\n", "x" * 99, None], "size": 1.5, "one": ["?"] * 3})
+    found = codec.remarks(codec.transform(odd), codec.read(odd))
+    ends = "one = '?' was never seen in training"
+    assert found[0] == f"city = 'a; {{b}}\\n' was never seen in training; {ends}"
+    assert found[1] == f"city = '{'x' * 39}…' was never seen in training; {ends}"
+    assert found[2] == ends

@@ -14,6 +14,7 @@ from improbable.data.frames import Frame, read_frame
 from improbable.data.kinds import kind_from_json, kind_to_json
 from improbable.data.parts import Floats, Part
 from improbable.data.raw import RawColumn, Values
+from improbable.data.remarks import cell_remarks
 from improbable.data.rows import DenseRows, Rows
 from improbable.data.schema import (
     Column,
@@ -330,20 +331,10 @@ class TableCodec:
 
     def remarks(self, rows: Rows, source: Frame) -> NDArray[np.object_]:
         """What is unusual about each row's cells, in words, shape (n,); empty if nothing."""
-        out = np.full(len(rows), "", dtype=object)
+        out = cell_remarks(self.modeled, rows, source)
         if self.is_reordered(source):
-            out[:] = "columns are in another order than in training"
-        ever = np.array([bool(column.kind.parts()) for column in self.modeled], dtype=bool)
-        gone = rows.missing & rows.missing.all(axis=0) & ever
-        flags = [
-            (rows.unseen, "{} was never seen in training"),
-            (rows.out_of_range, "{} is outside the training range"),
-            (gone, "{} is missing in all rows"),
-        ]
-        for flag, text in flags:
-            for i in np.flatnonzero(flag.any(axis=0)):
-                note, hit = text.format(self.names[i]), flag[:, i]
-                out[hit] = [f"{old}; {note}" if old else note for old in out[hit]]
+            order = "columns are in another order than in training"
+            out[:] = [f"{order}; {note}" if note else order for note in out]
         return out
 
     def inverse_column(self, i: int, values: Floats) -> Values:

@@ -8,6 +8,7 @@ import numpy as np
 
 from improbable import calibration, results
 from improbable.data.parts import Floats
+from improbable.data.remarks import OUTSIDE, UNSEEN, unseen_cells
 from improbable.data.series import Series
 from improbable.data.table import TableCodec
 from improbable.data.window_rows import WindowRows
@@ -246,9 +247,13 @@ class Stream:
     def _remarks(self, points: Points, found: Placed) -> list[tuple[str, ...]]:
         cells, names = points.cells, self._codec.names
         out: list[list[str]] = [[] for _ in range(len(points))]
+        for j in np.flatnonzero(cells.unseen.any(axis=0)).tolist():
+            column, hit = self._codec.modeled[j], np.flatnonzero(cells.unseen[:, j])
+            told = unseen_cells(column, points.frame.columns[column.name], hit)
+            for i, cell in zip(hit.tolist(), told, strict=True):
+                out[i].append(UNSEEN.format(cell))
         notes = (
-            (cells.unseen, "{} was never seen in training"),
-            (cells.out_of_range, "{} is outside the training range"),
+            (cells.out_of_range, OUTSIDE),
             (cells.missing, "{} is missing"),
             (found.early[:, None], EARLY),
             (found.late[:, None], LATE),

@@ -1,0 +1,68 @@
+"""What is unusual about cells, in words, before any model has seen them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from improbable.data.frames import Frame
+from improbable.data.parts import Bools
+from improbable.data.raw import RawColumn
+from improbable.data.rows import Rows
+from improbable.data.schema import Column
+
+UNSEEN = "{} was never seen in training"
+OUTSIDE = "{} is outside the training range"
+LONGEST_VALUE = 40
+
+
+def cell_remarks(columns: Sequence[Column], rows: Rows, source: Frame) -> NDArray[np.object_]:
+    """Remarks on rows of some columns, shape (n,), joined with "; "; empty where nothing is odd.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+        Modeled columns, in order.
+    rows : Rows
+    source : Frame
+        The same rows as they came.
+    """
+    out = np.full(len(rows), "", dtype=object)
+    ever = np.array([bool(column.kind.parts()) for column in columns], dtype=bool)
+    gone = rows.missing & rows.missing.all(axis=0) & ever
+    for flag, text in (
+        (rows.unseen, UNSEEN),
+        (rows.out_of_range, OUTSIDE),
+        (gone, "{} is missing in all rows"),
+    ):
+        for i in np.flatnonzero(flag.any(axis=0)).tolist():
+            column, hit = columns[i], np.flatnonzero(flag[:, i])
+            about = [column.name] * len(hit)
+            if text == UNSEEN:
+                about = unseen_cells(column, source.columns[column.name], hit)
+            pairs = zip(out[hit], about, strict=True)
+            out[hit] = [f"{old}; {text.format(a)}" if old else text.format(a) for old, a in pairs]
+    return out
+
+
+def unseen_cells(column: Column, raw: RawColumn, index: NDArray[np.intp]) -> list[str]:
+    """Column and value of cells at some rows, as in "city = 'atlantis'".
+
+    The name alone where the value itself is known: the cell of another row of the
+    same time was judged in its place.
+    """
+    some = RawColumn(raw.values[index], raw.storage, raw.dtype)
+    told: Bools = column.cells(some, 1).unseen
+    values = column.displayed(raw, index)
+    return [
+        f"{column.name} = {_shown(value)}" if new and value is not None else column.name
+        for value, new in zip(values, told, strict=True)
+    ]
+
+
+def _shown(value: Any) -> str:
+    if not isinstance(value, str):
+        return f"{value:g}" if isinstance(value, float | np.floating) else repr(value)
+    short = len(value) <= LONGEST_VALUE
+    return repr(value if short else value[: LONGEST_VALUE - 1] + "…")
