@@ -231,10 +231,9 @@ class Model:
         Rounding makes a row tie with itself whatever batch it comes in, which
         the counting in p-values rests on.
         """
-        score = self.surplus(score, rows)
-        if self.leveling is not None:
-            score = self.leveling(score, self.sizes(rows))
-        return np.round(score, DECIMALS)
+        if self.leveling is None:
+            return np.round(score + self.allowance(rows), DECIMALS)
+        return np.round(self.leveling(self.surplus(score, rows), self.sizes(rows)), DECIMALS)
 
     def surplus(self, score: Floats, rows: Rows) -> Floats:
         """Scores with the allowance of missing cells: nats, shape (n,).
