@@ -8,10 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from improbable.data.parts import FILL_ROUNDS, likeliest
+from improbable.data.parts import FILL_ROUNDS, ROUNDS_FROM_PLACES, likeliest
 from improbable.distributions import DiagonalNormal
 from improbable.errors import DataError
 from improbable.isolation import isolated
+from improbable.places import Places
 from improbable.priors import Prior
 from improbable.recurrent import RecurrentDecoder
 from improbable.scores import Draws, draw
@@ -122,7 +123,13 @@ def surface(vae: VAE, member: int) -> Surface:
 
 
 def points_given(
-    vae: VAE, prior: Prior, batch: Batch, n: int, member: int, rng: np.random.Generator
+    vae: VAE,
+    prior: Prior,
+    batch: Batch,
+    n: int,
+    member: int,
+    rng: np.random.Generator,
+    places: Places | None = None,
 ) -> tuple[Floats, float]:
     r"""Draws of z given some cells, and the effective size of the sample they came from.
 
@@ -144,6 +151,8 @@ def points_given(
         Draws.
     member : int
     rng : numpy.random.Generator
+    places : Places, optional
+        As in `fill_in`.
 
     Returns
     -------
@@ -159,7 +168,7 @@ def points_given(
     """
     size = max(PROPOSALS, 20 * n)
     with isolated():
-        filled, seen = fill_in(vae, batch, batch.observed)
+        filled, seen = fill_in(vae, batch, batch.observed, places=places)
         posterior = vae.encode(filled, seen)
         near = DiagonalNormal(posterior.mean[member], posterior.log_scale[member]).as_torch()
         noise = torch.as_tensor(rng.standard_normal((size, vae.latent_dim)), dtype=vae.low.dtype)
@@ -205,7 +214,9 @@ class Mixture:
 
 
 @isolated()
-def conditional(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor) -> Mixture:
+def conditional(
+    vae: VAE, batch: Batch, visible: Tensor, noise: Tensor, places: Places | None = None
+) -> Mixture:
     r"""Predictive distribution of all cells given the visible ones.
 
     .. math:: p(x \mid x_v) \approx \sum_l w_l \, p(x \mid z_l), \qquad
@@ -224,10 +235,12 @@ def conditional(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor) -> Mixtu
         1 where a part may be looked at.
     noise : Tensor of shape (n_draws, latent_dim)
         Shared standard Normal draws.
+    places : Places, optional
+        As in `fill_in`.
     """
     if vae.looks_back:
         raise DataError("Sequences have no missing tokens to fill in. Call reconstruct or sample.")
-    filled, seen = fill_in(vae, batch, visible)
+    filled, seen = fill_in(vae, batch, visible, places=places)
     draws = draw(vae, replace(batch, values=filled), noise, seen)
     log_weights = draws.decoded.log_prob(batch.values, visible) + draws.log_ratio
     weights = torch.softmax(log_weights.flatten(0, 1), dim=0)
@@ -237,26 +250,38 @@ def conditional(vae: VAE, batch: Batch, visible: Tensor, noise: Tensor) -> Mixtu
 
 
 def fill_in(
-    vae: VAE, batch: Batch, visible: Tensor, hidden: Tensor | None = None
+    vae: VAE,
+    batch: Batch,
+    visible: Tensor,
+    hidden: Tensor | None = None,
+    places: Places | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Rows whose hidden entries are what the visible ones let the model expect.
 
     Encoding and decoding in turn, hidden entries replaced each time, moves
-    them to the conditional mean (Rezende et al., 2014, appendix F); for a
-    linear model it is the exact one. Hidden is what is not visible unless
+    them toward the conditional mean (Rezende et al., 2014, appendix F), which
+    a linear model comes to. They start at what rows at places of training rows
+    let expect, if there are any: an encoder seldom knows what a group of few
+    rows has in a cell it does not see. Hidden is what is not visible unless
     `hidden` says which parts are. Returns the rows, and a mask of the parts that
     hold a value then.
     """
     hidden = 1.0 - visible if hidden is None else hidden
     gone, everything = vae.entries(hidden) > 0.0, visible + hidden
-    values, seen = batch.values.masked_fill(gone, 0.0), visible
-    for _ in range(FILL_ROUNDS):
+    if places is None:
+        rounds, values, seen = FILL_ROUNDS, batch.values.masked_fill(gone, 0.0), visible
+    else:
+        start = places.expected(vae.within(batch.values), vae.entries(visible))
+        rounds, values, seen = ROUNDS_FROM_PLACES, batch.values.where(~gone, start), everything
+    for _ in range(rounds):
         mean = vae.decode(vae.encode(values, seen).mean).mean.mean(dim=0)
         values, seen = torch.where(gone, mean, batch.values), everything
     return values, everything
 
 
-def filled_where_missing(vae: VAE, batch: Batch) -> tuple[Tensor, Tensor]:
+def filled_where_missing(
+    vae: VAE, batch: Batch, places: Places | None = None
+) -> tuple[Tensor, Tensor]:
     """`fill_in` of cells without any observed part, for those rows alone that have some."""
     values, visible = batch.values, batch.observed
     gone = (vae.observed_cells(visible) == 0.0)[:, vae.cell_place]
@@ -264,11 +289,11 @@ def filled_where_missing(vae: VAE, batch: Batch) -> tuple[Tensor, Tensor]:
     if bool(holed.any()):
         hidden = gone[holed].to(visible.dtype)
         values, visible = values.clone(), visible.clone()
-        values[holed], visible[holed] = fill_in(vae, batch[holed], visible[holed], hidden)
+        values[holed], visible[holed] = fill_in(vae, batch[holed], visible[holed], hidden, places)
     return values, visible
 
 
-def completed(vae: VAE, batch: Batch) -> tuple[Tensor, Tensor]:
+def completed(vae: VAE, batch: Batch, places: Places | None = None) -> tuple[Tensor, Tensor]:
     """Rows as the encoder sees them, and what of them is visible.
 
     A cell without any observed part is what the others let expect, in the form
@@ -277,7 +302,7 @@ def completed(vae: VAE, batch: Batch) -> tuple[Tensor, Tensor]:
     """
     if vae.looks_back or bool((batch.observed > 0.0).all()):
         return batch.values, batch.observed
-    values, visible = filled_where_missing(vae, batch)
+    values, visible = filled_where_missing(vae, batch, places)
     hidden = (visible > batch.observed).cpu().numpy()
     some = np.flatnonzero(hidden.any(axis=1))
     if len(some):

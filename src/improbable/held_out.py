@@ -3,11 +3,13 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from improbable.data.parts import n_places
 from improbable.data.rows import DenseRows, Rows
 from improbable.distributions import DiagonalNormal
 from improbable.errors import CalibrationWarning
@@ -15,6 +17,7 @@ from improbable.explanations import Reference
 from improbable.generation import completed
 from improbable.lengths import Leveling
 from improbable.model import Model, as_batch, typical_cells
+from improbable.places import Places
 from improbable.priors import Prior, aggregated_posterior, widened_posterior
 from improbable.vae import VAE, Batch
 
@@ -44,7 +47,14 @@ def make_prior(
         return widened_posterior(_encoded(vae, train.take(slice(PRIOR_ROWS))), held_out)
     most = vae.n_members * PRIOR_ROWS
     parts = train.take(slice(most)), validation.take(slice(max(0, most - len(train))))
-    return aggregated_posterior(_shared_out(_encoded(vae, *parts, see=completed)))
+    see = completed if all(rows.observed.all() for rows in parts) else _completing(vae, train)
+    return aggregated_posterior(_shared_out(_encoded(vae, *parts, see=see)))
+
+
+def _completing(vae: VAE, train: Rows) -> See:
+    """`completed` by the places of some rows, which were completed without any."""
+    some = _encoded(vae, train.take(slice(n_places(len(vae.low)))), see=completed)
+    return partial(completed, places=Places.of(vae, some.mean))
 
 
 def _shared_out(posterior: DiagonalNormal) -> DiagonalNormal:

@@ -273,7 +273,9 @@ class VonMises:
         return torch.stack([event.cos(), event.sin()], dim=-1).flatten(-2)
 
     def variance(self, distribution: td.Distribution) -> Tensor:
-        variance: Tensor = distribution.variance
+        assert isinstance(distribution, td.VonMises)
+        k = distribution.concentration  # torch's own variance is that of single precision
+        variance: Tensor = 1.0 - torch.special.i1e(k) / torch.special.i0e(k)
         return variance.repeat_interleave(2, dim=-1)
 
     def draw(self, distribution: td.Distribution, rng: Rng) -> Tensor:

@@ -23,6 +23,7 @@ from improbable.generation import completed, filled_where_missing
 from improbable.isolation import isolated
 from improbable.latent.gaussians import Posterior
 from improbable.lengths import Leveling
+from improbable.places import Places, places_of
 from improbable.priors import PartialPrior, Prior
 from improbable.training import History
 from improbable.vae import VAE, Batch
@@ -76,6 +77,9 @@ class Model:
     completes : bool
         Whether the encoder sees expected cells in place of missing ones. False
         of models from before format 4, which go on as they were calibrated.
+    has_places : bool
+        Whether missing cells are filled from places of training rows. False of
+        models from before format 6.
     """
 
     codec: Codec
@@ -93,6 +97,13 @@ class Model:
     probe: Rows | None = None
     known_stretch: Floats | None = None
     completes: bool = True
+    has_places: bool = True
+
+    @cached_property
+    def places(self) -> Places | None:
+        """What rows at places of training rows look like; None where the prior knows of none."""
+        loc = places_of(self.vae, self.prior) if self.has_places else None
+        return None if loc is None else Places.of(self.vae, loc)
 
     @cached_property
     def stretch(self) -> Floats:
@@ -111,7 +122,7 @@ class Model:
         def given(index: NDArray[np.intp], visible: Bools) -> generation.Mixture:
             batch = as_batch(rows.take(index))
             seen = torch.from_numpy(visible).to(batch.values.dtype)
-            return generation.conditional(self.vae, batch, seen, self.noise)
+            return generation.conditional(self.vae, batch, seen, self.noise, self.places)
 
         return given
 
@@ -179,10 +190,10 @@ class Model:
         if span is None:
             visible = batch.observed
             if self.completes:
-                values, visible = completed(self.vae, batch)
+                values, visible = completed(self.vae, batch, self.places)
                 batch = replace(batch, values=values)
             return scores.draw(self.vae, batch, self.noise, visible, self.prior)
-        values, visible = filled_where_missing(self.vae, batch)
+        values, visible = filled_where_missing(self.vae, batch, self.places)
         judged = 1.0 if span.judged is None else torch.from_numpy(span.judged)
         batch = replace(batch, values=values, observed=batch.observed * judged)
         prior = PartialPrior(self.prior, self.vae.observed_cells(batch.observed).mean(dim=-1))

@@ -116,6 +116,7 @@ def _header(detector: VAEDetector, model: Model) -> dict[str, Any]:
         "calibration": {"n": len(model.held_out), "apart": model.held_out_apart, **_level(model)},
         "offset": detector.offset_,
         "completes": model.completes,
+        "has_places": model.has_places,
         "directions": {name: _plain_direction(d) for name, d in detector.directions_.items()},
     }
 
@@ -233,6 +234,7 @@ def _model(header: dict[str, Any], arrays: Arrays) -> Model:
         settings=settings,
         leveling=None if level is None else Leveling.from_json(level),
         completes=bool(header.get("completes", False)),
+        has_places=bool(header.get("has_places", False)),
         known_stretch=np.nan_to_num(stretch, nan=1.0).clip(1.0, MOST_STRETCH),
     )
 

@@ -178,7 +178,9 @@ def impute(model: Model, source: Source) -> Any:
     rows = model.codec.transform(source).surrounding()
     filled = np.zeros((len(rows), model.codec.event_size))
     for place, batch in model.blocks(rows):
-        mixture = generation.conditional(model.vae, batch, batch.observed, model.noise)
+        mixture = generation.conditional(
+            model.vae, batch, batch.observed, model.noise, model.places
+        )
         filled[place] = mixture.expected
     return model.codec.fill(filled, source).to_native()
 
@@ -196,7 +198,7 @@ def sample(
     source = model.codec.partial(given, n)
     rows = model.codec.transform(source.take(np.arange(1)))
     batch = as_batch(rows)
-    z, ess = generation.points_given(model.vae, density, batch, n, model.lead, rng)
+    z, ess = generation.points_given(model.vae, density, batch, n, model.lead, rng, model.places)
     if ess < FEWEST_EFFECTIVE:
         warnings.warn(
             f"What is given is rare: the sample rests on {ess:.0f} effective draws. "

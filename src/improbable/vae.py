@@ -136,11 +136,14 @@ class VAE(nn.Module):
         observed : Tensor of shape (n, n_parts) or (n_members, n, n_parts)
             1 where the encoder may look.
         """
-        clipped = torch.minimum(torch.maximum(values, self.low), self.high)
-        seen = clipped * self.entries(observed)
+        seen = self.within(values) * self.entries(observed)
         inputs = torch.cat([seen, observed], dim=-1).expand(self.n_members, -1, -1)
         loc, log_scale = self.encoder(inputs).chunk(2, dim=-1)
         return DiagonalNormal(loc, log_scale.clamp(-LOG_SCALE_BOUND, LOG_SCALE_BOUND))
+
+    def within(self, values: Tensor) -> Tensor:
+        """Encoded rows clipped to the range of the training rows."""
+        return torch.minimum(torch.maximum(values, self.low), self.high)
 
     def entries(self, observed: Tensor) -> Tensor:
         """1 where an encoded entry is observed, shape (..., event_size), from that of parts."""

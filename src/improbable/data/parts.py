@@ -14,6 +14,10 @@ from improbable.errors import DataError
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 FILL_ROUNDS = 10  # of encoding and decoding a row with missing cells
+ROUNDS_FROM_PLACES = 1  # the same from what rows at places of training rows let expect
+LEAST_VARIANCE = 0.1  # of an entry at a place: no single one decides which place a row is like
+MOST_PLACES, FEWEST_PLACES = 2_048, 64
+PLACED_ENTRIES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,11 @@ def likeliest(
             held[gone, i] = values[gone, truths[cell]] > 0.0
             values[gone, start] *= held[gone, i]
     return values, held
+
+
+def n_places(event_size: int) -> int:
+    """Places of training rows that missing cells are filled by, fewer of wide rows."""
+    return min(MOST_PLACES, max(FEWEST_PLACES, PLACED_ENTRIES // max(event_size, 1)))
 
 
 def known_names(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -14,9 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from improbable.data.parts import FILL_ROUNDS, Bools, Floats, Part, likeliest
+from improbable.data.parts import (
+    FILL_ROUNDS,
+    ROUNDS_FROM_PLACES,
+    Bools,
+    Floats,
+    Part,
+    likeliest,
+)
 from improbable.data.rows import DenseRows, Rows, dense
 from improbable.portable.densities import LOG_2PI, Block, blocks_of
+from improbable.portable.places import Places
 
 LOG_SCALE_BOUND = 7.0
 BLOCK_ENTRIES = 2_000_000
@@ -150,6 +158,8 @@ class Network:
     noise : ndarray of shape (n_draws, latent_dim)
     completes : bool
         Whether the encoder sees expected cells in place of missing ones.
+    known : ndarray of shape (n_members, n_places, latent_dim), optional
+        Places of training rows, from which missing cells are filled.
     """
 
     encoder: Perceptron
@@ -160,6 +170,7 @@ class Network:
     prior: Prior
     noise: Floats
     completes: bool = True
+    known: Floats | None = None
 
     @cached_property
     def likelihood(self) -> tuple[Block, ...]:
@@ -222,10 +233,11 @@ class Network:
     def filled(self, rows: DenseRows, hidden: Bools) -> DenseRows:
         """Rows whose hidden parts hold what the others let expect; see `generation.fill_in`."""
         gone, everything = hidden[:, self.entry_part], rows.observed | hidden
-        values, size = np.where(gone, 0.0, rows.values), rows.values.shape[1]
-        clipped = np.clip(values, *self.bounds) * rows.observed[:, self.entry_part]
-        inputs = np.concatenate([clipped, rows.observed], axis=-1)
-        for _ in range(FILL_ROUNDS):
+        rounds, values, seen = self._start(rows, gone, everything)
+        size = values.shape[1]
+        clipped = np.clip(values, *self.bounds) * seen[:, self.entry_part]
+        inputs = np.concatenate([clipped, seen], axis=-1)
+        for _ in range(rounds):
             loc = self.encoder(inputs)[..., : self.noise.shape[-1]]
             mean = self.mean(self.decode(loc)).mean(axis=0)
             np.copyto(values, mean, where=gone)
@@ -233,6 +245,22 @@ class Network:
             np.copyto(inputs[:, :size], mean, where=gone)
             inputs[:, size:] = everything
         return replace(rows, values=values, observed=everything)
+
+    def _start(self, rows: DenseRows, gone: Bools, everything: Bools) -> tuple[int, Floats, Bools]:
+        """Rounds of filling to go, the rows that they start at, and what the encoder sees then."""
+        if self.places is None:
+            return FILL_ROUNDS, np.where(gone, 0.0, rows.values), rows.observed
+        inside = np.clip(rows.values, *self.bounds)
+        expected = self.places.expected(inside, rows.observed[:, self.entry_part])
+        return ROUNDS_FROM_PLACES, np.where(gone, expected, rows.values), everything
+
+    @cached_property
+    def places(self) -> Places | None:
+        """Rows at the known places, decoded."""
+        if self.known is None:
+            return None
+        raw = self.decode(self.known)
+        return Places.of(self.mean(raw), self.variance(raw))
 
     def encode(self, rows: Rows) -> Gaussian:
         """q(z given x); the encoder sees values clipped to the range of the training rows."""

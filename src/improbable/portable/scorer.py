@@ -20,7 +20,7 @@ from improbable.container import (
     usable,
     versions,
 )
-from improbable.data.parts import Floats
+from improbable.data.parts import Floats, n_places
 from improbable.data.table import TableCodec
 from improbable.errors import FormatError, ImprobableError
 from improbable.portable.densities import DENSITIES, blocks_of
@@ -219,15 +219,18 @@ def _network(codec: TableCodec, header: Header, arrays: Arrays) -> Network:
     param_size = sum(block.param_size for block in blocks_of(codec.parts))
     inputs = [codec.event_size + len(codec.parts), *settings["hidden"], 2 * latent_dim]
     outputs = [latent_dim, *settings["decoder_hidden"], param_size]
+    prior = _prior(arrays, n_members, latent_dim)
+    has_places = bool(header.get("has_places", False))
     return Network(
         encoder=_perceptron(arrays, "vae.encoder", n_members, inputs),
         decoder=_perceptron(arrays, "vae.decoder", n_members, outputs),
         parts=codec.parts,
         cells=codec.part_columns,
         tied_params=_floats(arrays, "vae.tied_params", (n_members, 1, param_size)),
-        prior=_prior(arrays, n_members, latent_dim),
+        prior=prior,
         noise=_floats(arrays, "noise", (None, latent_dim)),
         completes=bool(header.get("completes", False)),
+        known=_places(prior, codec.event_size) if has_places else None,
     )
 
 
@@ -247,6 +250,10 @@ def _prior(arrays: Arrays, n_members: int, latent_dim: int) -> Prior:
         return StandardNormal()
     loc = _floats(arrays, "prior.loc", (n_members, None, latent_dim))
     return Mixture(loc, _floats(arrays, "prior.scale", loc.shape))
+
+
+def _places(prior: Prior, event_size: int) -> Floats | None:
+    return prior.loc[:, : n_places(event_size)] if isinstance(prior, Mixture) else None
 
 
 def _floats(arrays: Arrays, name: str, shape: tuple[int | None, ...]) -> Floats:

@@ -21,6 +21,7 @@ from improbable.errors import ImprobableWarning
 from improbable.generation import Mixture as Predictive
 from improbable.model import PARTIAL, Model
 from improbable.networks import MemberMLP
+from improbable.places import places_of
 from improbable.portable.densities import DENSITIES
 from improbable.portable.network import SCORES, Draws, Mixture, Network, Perceptron, StandardNormal
 from improbable.portable.network import Prior as PlainPrior
@@ -71,6 +72,7 @@ def plain_network(model: Model) -> Swift | None:
         prior=prior,
         noise=_plain(model.noise),
         completes=model.completes,
+        known=_plain_places(model),
     )
     swift = Swift(network, replace(network, prior=trained))
     if _agrees(model, swift):
@@ -185,6 +187,11 @@ def _plain_prior(prior: Prior) -> PlainPrior | None:
     if isinstance(prior, AggregatedPosterior):
         return Mixture(_plain(prior.loc), _plain(prior.scale))
     return StandardNormal() if isinstance(prior, TorchNormal) else None
+
+
+def _plain_places(model: Model) -> Floats | None:
+    loc = places_of(model.vae, model.prior) if model.has_places else None
+    return None if loc is None else _plain(loc)
 
 
 def _plain(tensor: Any) -> Floats:
