@@ -112,10 +112,11 @@ def test_rows_with_holes_are_decoded_and_placed_as_what_they_tell():
 
 
 def test_kernels_of_rows_with_missing_cells_are_where_such_rows_are_scored():
-    rows = np.random.default_rng(0).normal(size=(60, 1)) + np.zeros((1, 4))
-    rows[:, 0] = np.where(np.arange(60) % 2 == 0, np.nan, rows[:, 0])
-    model = VAEDetector(random_state=0, max_steps=5).fit(rows).model_
+    rows = np.random.default_rng(0).normal(size=(200, 1)) + np.zeros((1, 4))
+    rows[:, 0] = np.where(np.arange(200) % 2 == 0, np.nan, rows[:, 0])
+    model = VAEDetector(random_state=0, max_steps=40).fit(rows).model_
     posterior = model.posterior(model.codec.transform(rows))
     kernels = model.prior.loc[model.lead].numpy()
-    apart = np.linalg.norm(posterior.loc[:, None] - kernels, axis=-1).min(axis=1)
-    assert np.sum(apart < 1e-4) >= len(kernels)
+    scaled = (posterior.loc[:, None] - kernels) / posterior.scale[:, None]
+    apart = np.linalg.norm(scaled, axis=-1).min(axis=1)
+    assert np.sum(apart < 0.2) >= 0.9 * len(kernels)

@@ -406,3 +406,12 @@ def test_models_of_contaminated_rows(contamination, likelihood, tmp_path):
     assert_array_equal(scorer.p_values(rows), detector.p_values(rows))
     assert_array_equal(scorer.predict(rows), detector.predict(rows))
     assert scorer.offset_ == detector.offset_
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_missing_cells_of_older_files_are_filled_as_they_were(kept, saved, tmp_path):
+    path = saved if kept else rewrite(saved, tmp_path / "older", header={"has_places": False})
+    scorer, detector = load_scorer(path), load(path)
+    assert (scorer.network.places is not None) == (detector.model_.places is not None) == kept
+    messy = messy_table(60, 1)
+    assert_allclose(scorer.score_samples(messy), detector.score_samples(messy), **SAME)

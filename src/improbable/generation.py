@@ -168,8 +168,8 @@ def points_given(
     """
     size = max(PROPOSALS, 20 * n)
     with isolated():
-        filled, seen = fill_in(vae, batch, batch.observed, places=places)
-        posterior = vae.encode(filled, seen)
+        filled = _filled(vae, batch, batch.observed, places)[0]
+        posterior = vae.encode(filled, torch.ones_like(batch.observed))
         near = DiagonalNormal(posterior.mean[member], posterior.log_scale[member]).as_torch()
         noise = torch.as_tensor(rng.standard_normal((size, vae.latent_dim)), dtype=vae.low.dtype)
         z = prior.sample(member, noise, torch.as_tensor(rng.random(size)))
@@ -240,13 +240,34 @@ def conditional(
     """
     if vae.looks_back:
         raise DataError("Sequences have no missing tokens to fill in. Call reconstruct or sample.")
-    filled, seen = fill_in(vae, batch, visible, places=places)
-    draws = draw(vae, replace(batch, values=filled), noise, seen)
-    log_weights = draws.decoded.log_prob(batch.values, visible) + draws.log_ratio
-    weights = torch.softmax(log_weights.flatten(0, 1), dim=0)
-    mean = draws.decoded.mean.flatten(0, 1)
-    variance = draws.decoded.variance.flatten(0, 1)
-    return Mixture(weights.cpu().numpy(), mean.cpu().numpy(), variance.cpu().numpy())
+    drawn = [
+        draw(vae, replace(batch, values=filled), noise, torch.ones_like(visible))
+        for filled in _filled(vae, batch, visible, places)
+    ]
+    log_weights = [d.decoded.log_prob(batch.values, visible) + d.log_ratio for d in drawn]
+    weights = torch.softmax(_joined(log_weights), dim=0)
+    mean, variance = ([getattr(d.decoded, of) for d in drawn] for of in ("mean", "variance"))
+    found = (weights, _joined(mean), _joined(variance))
+    return Mixture(*(tensor.cpu().numpy() for tensor in found))
+
+
+def _joined(pieces: list[Tensor]) -> Tensor:
+    """Members and draws of all pieces along one axis."""
+    return torch.cat([piece.flatten(0, 1) for piece in pieces])
+
+
+def _filled(vae: VAE, batch: Batch, visible: Tensor, places: Places | None) -> list[Tensor]:
+    """Rows with hidden cells filled in, in one or two ways that draws are proposed from.
+
+    Near a start from places, and after as many rounds as without. The first finds
+    the group that a row belongs to, the second follows what is the same everywhere.
+    """
+    if places is None:
+        return [fill_in(vae, batch, visible)[0]]
+    expected = places.expected(vae.within(batch.values), vae.entries(visible))
+    near, _ = fill_in(vae, batch, visible, start=expected)
+    far, _ = fill_in(vae, batch, visible, start=near, rounds=FILL_ROUNDS - ROUNDS_FROM_PLACES)
+    return [near, far]
 
 
 def fill_in(
@@ -254,25 +275,25 @@ def fill_in(
     batch: Batch,
     visible: Tensor,
     hidden: Tensor | None = None,
-    places: Places | None = None,
+    start: Tensor | None = None,
+    rounds: int = ROUNDS_FROM_PLACES,
 ) -> tuple[Tensor, Tensor]:
     """Rows whose hidden entries are what the visible ones let the model expect.
 
     Encoding and decoding in turn, hidden entries replaced each time, moves
     them toward the conditional mean (Rezende et al., 2014, appendix F), which
-    a linear model comes to. They start at what rows at places of training rows
-    let expect, if there are any: an encoder seldom knows what a group of few
-    rows has in a cell it does not see. Hidden is what is not visible unless
-    `hidden` says which parts are. Returns the rows, and a mask of the parts that
-    hold a value then.
+    those of a linear model come to. From `start`, the rows at places of training
+    rows, a few rounds do; without it the encoder begins at a mask, and seldom knows
+    what a group of few rows has in a cell it does not see. Hidden is what is not
+    visible unless `hidden` says which parts are. Returns the rows, and a mask of
+    the parts that hold a value then.
     """
     hidden = 1.0 - visible if hidden is None else hidden
     gone, everything = vae.entries(hidden) > 0.0, visible + hidden
-    if places is None:
+    if start is None:
         rounds, values, seen = FILL_ROUNDS, batch.values.masked_fill(gone, 0.0), visible
     else:
-        start = places.expected(vae.within(batch.values), vae.entries(visible))
-        rounds, values, seen = ROUNDS_FROM_PLACES, batch.values.where(~gone, start), everything
+        values, seen = batch.values.where(~gone, start), everything
     for _ in range(rounds):
         mean = vae.decode(vae.encode(values, seen).mean).mean.mean(dim=0)
         values, seen = torch.where(gone, mean, batch.values), everything
@@ -289,8 +310,16 @@ def filled_where_missing(
     if bool(holed.any()):
         hidden = gone[holed].to(visible.dtype)
         values, visible = values.clone(), visible.clone()
-        values[holed], visible[holed] = fill_in(vae, batch[holed], visible[holed], hidden, places)
+        some = batch[holed]
+        start = _start(vae, some, places)
+        values[holed], visible[holed] = fill_in(vae, some, some.observed, hidden, start)
     return values, visible
+
+
+def _start(vae: VAE, batch: Batch, places: Places | None) -> Tensor | None:
+    if places is None:
+        return None
+    return places.likeliest(vae.within(batch.values), vae.entries(batch.observed))
 
 
 def completed(vae: VAE, batch: Batch, places: Places | None = None) -> tuple[Tensor, Tensor]:

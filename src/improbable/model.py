@@ -99,6 +99,10 @@ class Model:
     completes: bool = True
     has_places: bool = True
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the decoded places, which are found anew faster than they are read."""
+        return {name: value for name, value in self.__dict__.items() if name != "places"}
+
     @cached_property
     def places(self) -> Places | None:
         """What rows at places of training rows look like; None where the prior knows of none."""

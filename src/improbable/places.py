@@ -51,10 +51,22 @@ class Places:
         visible : Tensor of shape (n, event_size)
             1 where an entry may be looked at.
         """
+        return (torch.softmax(self._log_prob(values, visible), dim=-1) @ self.mean).mean(dim=0)
+
+    def likeliest(self, values: Tensor, visible: Tensor) -> Tensor:
+        """Entries of the one place of all members that the visible ones are most probable at.
+
+        Where they fit several groups of rows the mean lies between these groups, like
+        no row at all. Shapes as in `expected`.
+        """
+        best, place = self._log_prob(values, visible).max(dim=-1)
+        member = best.argmax(dim=0)
+        return self.mean[member, place.gather(0, member.unsqueeze(0)).squeeze(0)]
+
+    def _log_prob(self, values: Tensor, visible: Tensor) -> Tensor:
+        """Log density of the visible entries at each place, (n_members, n, n_places)."""
         seen = values * visible
-        features = torch.cat([visible, seen, seen * values], dim=-1)
-        weights = torch.softmax(features @ self.forms, dim=-1)
-        return (weights @ self.mean).mean(dim=0)
+        return torch.cat([visible, seen, seen * values], dim=-1) @ self.forms
 
 
 def places_of(vae: VAE, prior: Prior) -> Tensor | None:

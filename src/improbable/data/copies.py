@@ -49,10 +49,12 @@ def warn_of_copies(frame: Frame, columns: Sequence[Column]) -> None:
 
 
 def count_copies(columns: Sequence[RawColumn], n_rows: int) -> int:
-    """Rows that equal an earlier row; 0 if they are few, or if chance makes them so.
+    """Rows that equal an earlier row; 0 if they are few, or if chance may make them so.
 
-    Missing cells equal each other. That it is not chance is told by a column of numbers
-    or moments too fine to repeat, or by how many rows come twice, three times and so on.
+    Not told are copies in tables of text alone, and of tables coarser than ten rows
+    to each value, whatever made them so. Missing cells equal each other. That it is
+    not chance is told by a column of numbers or moments too fine to repeat, or by how
+    many rows come twice, three times and so on.
     """
     numbers = [c.values for c in columns if c.storage != "text"]
     if not numbers or n_rows < 2:

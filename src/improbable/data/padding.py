@@ -57,7 +57,9 @@ def with_zeros(words: Texts, names: Sequence[str]) -> Texts:
         return words
     width = len(names[0])
     padded = np.empty(len(words), dtype=object)
-    padded[:] = [word.zfill(width) if word and word.isdigit() else word for word in words]
+    padded[:] = [
+        word.zfill(width) if word and word.isascii() and word.isdigit() else word for word in words
+    ]
     return padded
 
 

@@ -14,10 +14,10 @@ from improbable.errors import DataError
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 FILL_ROUNDS = 10  # of encoding and decoding a row with missing cells
-ROUNDS_FROM_PLACES = 1  # the same from what rows at places of training rows let expect
+ROUNDS_FROM_PLACES = 1  # the same from what rows at places of training rows hold
 LEAST_VARIANCE = 0.1  # of an entry at a place: no single one decides which place a row is like
 MOST_PLACES, FEWEST_PLACES = 2_048, 64
-PLACED_ENTRIES = 2_000_000
+PLACED_ENTRIES = 500_000
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def cell_remarks(columns: Sequence[Column], rows: Rows, source: Frame) -> NDArra
     """
     out = np.full(len(rows), "", dtype=object)
     ever = np.array([bool(column.kind.parts()) for column in columns], dtype=bool)
-    gone = rows.missing & rows.missing.all(axis=0) & ever
+    gone = rows.missing & rows.missing.all(axis=0) & ever & (len(rows) > 1)
     for flag, text in (
         (rows.unseen, UNSEEN),
         (rows.out_of_range, OUTSIDE),

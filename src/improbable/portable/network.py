@@ -14,14 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from improbable.data.parts import (
-    FILL_ROUNDS,
-    ROUNDS_FROM_PLACES,
-    Bools,
-    Floats,
-    Part,
-    likeliest,
-)
+from improbable.data.parts import FILL_ROUNDS, ROUNDS_FROM_PLACES, Bools, Floats, Part, likeliest
 from improbable.data.rows import DenseRows, Rows, dense
 from improbable.portable.densities import LOG_2PI, Block, blocks_of
 from improbable.portable.places import Places
@@ -224,16 +217,23 @@ class Network:
         if not len(some):
             return rows
         hidden = holed[some]
-        filled = self.filled(dense(rows.take(some)), hidden)
+        filled = self.filled_likeliest(dense(rows.take(some)), hidden)
         likely, held = likeliest(self.parts, self.cells.tolist(), filled.values, hidden)
         values, observed = rows.values.copy(), rows.observed.copy()
         values[some], observed[some] = likely, filled.observed & held
         return replace(dense(rows), values=values, observed=observed)
 
-    def filled(self, rows: DenseRows, hidden: Bools) -> DenseRows:
+    def filled(
+        self,
+        rows: DenseRows,
+        hidden: Bools,
+        start: Floats | None = None,
+        rounds: int = ROUNDS_FROM_PLACES,
+    ) -> DenseRows:
         """Rows whose hidden parts hold what the others let expect; see `generation.fill_in`."""
         gone, everything = hidden[:, self.entry_part], rows.observed | hidden
-        rounds, values, seen = self._start(rows, gone, everything)
+        values = np.where(gone, 0.0 if start is None else start, rows.values)
+        rounds, seen = (FILL_ROUNDS, rows.observed) if start is None else (rounds, everything)
         size = values.shape[1]
         clipped = np.clip(values, *self.bounds) * seen[:, self.entry_part]
         inputs = np.concatenate([clipped, seen], axis=-1)
@@ -246,13 +246,21 @@ class Network:
             inputs[:, size:] = everything
         return replace(rows, values=values, observed=everything)
 
-    def _start(self, rows: DenseRows, gone: Bools, everything: Bools) -> tuple[int, Floats, Bools]:
-        """Rounds of filling to go, the rows that they start at, and what the encoder sees then."""
+    def filled_likeliest(self, rows: DenseRows, hidden: Bools) -> DenseRows:
+        """`filled` from the likeliest place, as rows are when they are scored."""
+        start = None if self.places is None else self.places.likeliest(*self._seen(rows))
+        return self.filled(rows, hidden, start)
+
+    def filled_twice(self, rows: DenseRows, hidden: Bools) -> list[DenseRows]:
+        """Rows that draws are proposed from; see `generation.conditional`."""
         if self.places is None:
-            return FILL_ROUNDS, np.where(gone, 0.0, rows.values), rows.observed
-        inside = np.clip(rows.values, *self.bounds)
-        expected = self.places.expected(inside, rows.observed[:, self.entry_part])
-        return ROUNDS_FROM_PLACES, np.where(gone, expected, rows.values), everything
+            return [self.filled(rows, hidden)]
+        near = self.filled(rows, hidden, self.places.expected(*self._seen(rows)))
+        rounds = FILL_ROUNDS - ROUNDS_FROM_PLACES
+        return [near, self.filled(rows, hidden, near.values, rounds)]
+
+    def _seen(self, rows: DenseRows) -> tuple[Floats, Bools]:
+        return np.clip(rows.values, *self.bounds), rows.observed[:, self.entry_part]
 
     @cached_property
     def places(self) -> Places | None:

@@ -32,7 +32,19 @@ class Places:
 
     def expected(self, values: Floats, visible: Bools) -> Floats:
         """What the visible entries let expect of all of them, shape (n, event_size)."""
+        weights = softmax(self._log_prob(values, visible), axis=-1)
+        found: Floats = (weights @ self.mean).mean(axis=0)
+        return found
+
+    def likeliest(self, values: Floats, visible: Bools) -> Floats:
+        """Entries of the one place of all members that the visible ones are most probable at."""
+        log_prob = self._log_prob(values, visible)
+        place = log_prob.argmax(axis=-1)
+        member = log_prob.max(axis=-1).argmax(axis=0)
+        rows: Floats = self.mean[member, place[member, np.arange(len(member))]]
+        return rows
+
+    def _log_prob(self, values: Floats, visible: Bools) -> Floats:
         seen = values * visible
-        features = np.concatenate([visible, seen, seen * values], axis=-1)
-        found: Floats = (softmax(features @ self.forms, axis=-1) @ self.mean).mean(axis=0)
+        found: Floats = np.concatenate([visible, seen, seen * values], axis=-1) @ self.forms
         return found

@@ -74,7 +74,9 @@ def plain_network(model: Model) -> Swift | None:
         completes=model.completes,
         known=_plain_places(model),
     )
-    swift = Swift(network, replace(network, prior=trained))
+    as_trained = replace(network, prior=trained)
+    as_trained.__dict__["places"] = network.places  # decoded once
+    swift = Swift(network, as_trained)
     if _agrees(model, swift):
         return swift
     warnings.warn(
@@ -153,11 +155,12 @@ def conditional(swift: Swift, rows: DenseRows, visible: Bools) -> Predictive:
     visible : ndarray of bool of shape (n, n_parts)
     """
     network = swift.as_trained
-    draws = Draws(network, network.filled(replace(rows, observed=visible), ~visible))
-    raw = network.decode(draws.z)
+    filled = network.filled_twice(replace(rows, observed=visible), ~visible)
+    drawn = [Draws(network, some) for some in filled]
+    raw = np.concatenate([network.decode(draws.z) for draws in drawn], axis=1)
     with np.errstate(over="ignore"):
         parts = network.log_prob_parts(raw, rows.values) * visible
-    log_weights = parts.sum(-1) + draws.log_ratio
+    log_weights = parts.sum(-1) + np.concatenate([draws.log_ratio for draws in drawn], axis=1)
     weights = softmax(log_weights.reshape(-1, len(visible)), axis=0)
     moments = (network.mean(raw), network.variance(raw))
     return Predictive(weights, *(m.reshape(-1, *m.shape[2:]) for m in moments))
@@ -171,7 +174,7 @@ def _draws(model: Model, swift: Swift, rows: Rows) -> Draws:
     counted = seen.observed if span.judged is None else seen.observed & span.judged
     gone = ~swift.network.observed_cells(seen.observed)[:, swift.network.place]
     if gone.any():
-        seen = swift.network.filled(seen, gone)
+        seen = swift.network.filled_likeliest(seen, gone)
     draws = Draws(swift.network, replace(seen, observed=counted))
     draws.__dict__["posterior"] = swift.network.encode(seen)
     return draws
