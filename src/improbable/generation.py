@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from improbable.data.parts import FILL_ROUNDS, ROUNDS_FROM_PLACES, likeliest
+from improbable.data.parts import FAR, FILL_ROUNDS, ROUNDS_FROM_PLACES, likeliest
 from improbable.distributions import DiagonalNormal
 from improbable.errors import DataError
 from improbable.isolation import isolated
@@ -152,7 +152,7 @@ def points_given(
     member : int
     rng : numpy.random.Generator
     places : Places, optional
-        As in `fill_in`.
+        What rows at places of training rows look like, for hidden cells to start at.
 
     Returns
     -------
@@ -236,7 +236,7 @@ def conditional(
     noise : Tensor of shape (n_draws, latent_dim)
         Shared standard Normal draws.
     places : Places, optional
-        As in `fill_in`.
+        What rows at places of training rows look like, for hidden cells to start at.
     """
     if vae.looks_back:
         raise DataError("Sequences have no missing tokens to fill in. Call reconstruct or sample.")
@@ -244,7 +244,10 @@ def conditional(
         draw(vae, replace(batch, values=filled), noise, torch.ones_like(visible))
         for filled in _filled(vae, batch, visible, places)
     ]
-    log_weights = [d.decoded.log_prob(batch.values, visible) + d.log_ratio for d in drawn]
+    log_weights = [
+        d.decoded.log_prob(batch.values, visible) + d.log_ratio + nats
+        for d, nats in zip(drawn, (0.0, FAR), strict=False)
+    ]
     weights = torch.softmax(_joined(log_weights), dim=0)
     mean, variance = ([getattr(d.decoded, of) for d in drawn] for of in ("mean", "variance"))
     found = (weights, _joined(mean), _joined(variance))
@@ -260,7 +263,8 @@ def _filled(vae: VAE, batch: Batch, visible: Tensor, places: Places | None) -> l
     """Rows with hidden cells filled in, in one or two ways that draws are proposed from.
 
     Near a start from places, and after as many rounds as without. The first finds
-    the group that a row belongs to, the second follows what is the same everywhere.
+    the group that a row belongs to, the second follows what is the same everywhere;
+    draws of the second count `FAR` nats less, as p(z) of training knows no groups.
     """
     if places is None:
         return [fill_in(vae, batch, visible)[0]]

@@ -47,8 +47,8 @@ def make_prior(
         return widened_posterior(_encoded(vae, train.take(slice(PRIOR_ROWS))), held_out)
     most = vae.n_members * PRIOR_ROWS
     parts = train.take(slice(most)), validation.take(slice(max(0, most - len(train))))
-    whole = vae.looks_back or all(rows.observed.all() for rows in parts)
-    see = completed if whole else _completing(vae, train)
+    holed = any((rows.missing | rows.unseen).any() for rows in parts)
+    see = _completing(vae, train) if holed and not vae.looks_back else completed
     return aggregated_posterior(_shared_out(_encoded(vae, *parts, see=see)))
 
 

@@ -15,6 +15,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 FILL_ROUNDS = 10  # of encoding and decoding a row with missing cells
 ROUNDS_FROM_PLACES = 1  # the same from what rows at places of training rows hold
+FAR = -3.0  # nats that draws count less for after rounds that know no groups of rows
 LEAST_VARIANCE = 0.1  # of an entry at a place: no single one decides which place a row is like
 MOST_PLACES, FEWEST_PLACES = 2_048, 64
 PLACED_ENTRIES = 500_000

@@ -13,7 +13,7 @@ import torch
 from scipy.special import softmax
 from torch import nn
 
-from improbable.data.parts import Bools, Floats
+from improbable.data.parts import FAR, Bools, Floats
 from improbable.data.rows import DenseRows, Rows, dense
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
@@ -160,7 +160,8 @@ def conditional(swift: Swift, rows: DenseRows, visible: Bools) -> Predictive:
     raw = np.concatenate([network.decode(draws.z) for draws in drawn], axis=1)
     with np.errstate(over="ignore"):
         parts = network.log_prob_parts(raw, rows.values) * visible
-    log_weights = parts.sum(-1) + np.concatenate([draws.log_ratio for draws in drawn], axis=1)
+    ratios = [draws.log_ratio + nats for draws, nats in zip(drawn, (0.0, FAR), strict=False)]
+    log_weights = parts.sum(-1) + np.concatenate(ratios, axis=1)
     weights = softmax(log_weights.reshape(-1, len(visible)), axis=0)
     moments = (network.mean(raw), network.variance(raw))
     return Predictive(weights, *(m.reshape(-1, *m.shape[2:]) for m in moments))
