@@ -767,6 +767,19 @@ def test_evaluate_as_a_person_reads_it(edited, model):
     assert (
         lines[6].split() == "alpha normal rows with p <= alpha allowed allowed with chance".split()
     )
+    assert lines[-1].startswith("The p-values hold")
+
+
+def test_evaluate_says_where_p_values_do_not_hold():
+    p = np.r_[np.full(40, 0.005), np.linspace(0.02, 1.0, 960), np.full(10, 0.001)]
+    normal = np.arange(1010) < 1000
+    judged = evaluation.Judged(p, p, normal, 0)
+    record = evaluation.evaluation(judged, 0.01, 2_000)
+    shares, kept = zip(*((v["share"], v["kept"]) for v in record["reliability"]), strict=True)
+    assert shares == ((p[:1000] <= 0.1).mean(), 0.04, 0.0)
+    assert kept == (True, False, True)
+    said = evaluation.evaluation_lines(record)[-1]
+    assert said.startswith("Of these normal rows 4.00% have a p-value of at most 0.01, more than")
 
 
 def test_evaluate_beside_baselines(new, normal, model):

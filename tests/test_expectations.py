@@ -78,11 +78,11 @@ def test_wide_tables_keep_the_intervals_of_the_model():
 def test_intervals_stay_above_what_no_value_is_below():
     codec = TableCodec().fit(pd.DataFrame({"a": [0.5, 1.0, 2.5] * 9, "b": [-1.0, 1.0, 0.5] * 9}))
     least = least_values(codec)
-    assert least.tolist() == [0.0, -np.inf]
+    assert least.tolist() == [0.05, -np.inf]  # no zero in training: a tenth of the lowest
     lower, middle, upper = (np.full((1, 2), end) for end in (1.0, 2.0, 4.0))
     wide = Expected(np.empty((1, 2), dtype=object), lower, middle, upper)
     wide = wide.stretched(np.array([3.0, 3.0]), least)
-    assert wide.lower.tolist() == [[0.0, -1.0]]
+    assert wide.lower.tolist() == [[0.05, -1.0]]
     assert wide.upper.tolist() == [[8.0, 8.0]]
 
 

@@ -449,7 +449,9 @@ def test_json_round_trip():
     again = TableCodec.from_json(stored)
     assert again.columns == CODEC.columns
     assert again.parts == CODEC.parts
-    probe = TABLE.assign(plan=["gold", None] * (N // 2), balance=1e9)
+    probe = TABLE.assign(
+        plan=["gold", None, "free", "free"] * (N // 4), balance=[1e9, 0.0] * (N // 2)
+    )
     same_rows(again.transform(probe), CODEC.transform(probe))
 
 
@@ -784,3 +786,38 @@ def test_remarks_name_the_value_never_seen():
     assert found[0] == f"city = 'a; {{b}}\\n' was never seen in training; {ends}"
     assert found[1] == f"city = '{'x' * 39}…' was never seen in training; {ends}"
     assert found[2] == ends
+
+
+def told_of(codec, data):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        codec.transform(data)
+    return [str(warning.message) for warning in caught if warning.category is DataWarning]
+
+
+def test_a_whole_column_in_another_spelling_is_told():
+    names = pd.DataFrame({"plan": ["free"] * 60 + ["plus"] * 30 + ["pro"] * 10, "one": "same"})
+    codec = TableCodec().fit(names)
+    upper = names.assign(plan=names["plan"].str.upper(), one="Same")
+    plan, one = told_of(codec, upper)
+    assert plan.startswith("Column 'plan' holds no value that was seen in training (such as ")
+    assert "'free', 'plus', 'pro'" in plan
+    assert one.startswith("Column 'one' holds no value that was seen in training. If ")
+    assert told_of(codec, upper.iloc[:9]) == []  # so few may be odd by chance
+    mixed = upper.assign(one="same").iloc[:60]
+    assert told_of(codec, mixed.assign(plan=["free", *mixed["plan"][1:]])) == []
+    assert told_of(
+        codec, mixed.assign(plan=[None] * 50 + ["PRO"] * 10)
+    )  # judged where it is there
+
+
+def test_new_names_are_expected_where_most_were_seen_once():
+    names = [f"host {i}" for i in range(45)] + ["host a"] * 30 + ["host b"] * 25
+    table = pd.DataFrame({"host": names, "size": np.arange(100.0) % 7})
+    codec = TableCodec({"host": Categorical()}).fit(table)
+    new = table.assign(host=[f"new {i}" for i in range(100)])
+    assert told_of(codec, new.iloc[:8]) == []  # .45 to the power of n: 1e-3 at 8.7 names
+    assert len(told_of(codec, new.iloc[:10])) == 1
+    often = TableCodec({"host": Categorical()}).fit(table.iloc[:50])  # nine names in ten once
+    assert told_of(often, new.iloc[:30]) == []
+    assert len(told_of(often, new)) == 1

@@ -56,6 +56,9 @@ class VAEDetector(RowVerbs, LatentVerbs, OutlierMixin, BaseEstimator):  # type: 
         Monte-Carlo standard error to a hundredth of the spread of held-out scores.
     score_function : str
         Score that decides, a name in `improbable.scores.SCORES`.
+    cell_share : float in [0, 0.5]
+        Share of the false alarms left to rows with an improbable cell, which lowers their
+        scores; 0 judges rows as a whole. Only of tables, and without `contamination`.
     contamination : "auto", "unknown" or float in (0, 0.5]
         Share of anomalies among the training rows. "auto": all are normal, and
         `predict` flags p-values up to 0.01, or up to 2 / (n + 1) with few
@@ -141,6 +144,7 @@ class VAEDetector(RowVerbs, LatentVerbs, OutlierMixin, BaseEstimator):  # type: 
         n_members: int = 2,
         n_draws: int | str = 4,
         score_function: str = "elbo",
+        cell_share: float = 0.05,
         contamination: float | str = "auto",
         max_steps: int | str = "auto",
         batch_size: int = 128,
@@ -154,18 +158,16 @@ class VAEDetector(RowVerbs, LatentVerbs, OutlierMixin, BaseEstimator):  # type: 
         verbose: bool = False,
     ) -> None:
         self.columns, self.codec = columns, codec
-        self.latent_dim = latent_dim
         self.hidden, self.decoder_hidden = hidden, decoder_hidden
         self.likelihood, self.prior = likelihood, prior
-        self.n_members, self.n_draws = n_members, n_draws
-        self.score_function = score_function
+        self.latent_dim, self.n_members, self.n_draws = latent_dim, n_members, n_draws
+        self.score_function, self.cell_share = score_function, cell_share
         self.contamination = contamination
-        self.max_steps, self.batch_size = max_steps, batch_size
-        self.learning_rate = learning_rate
+        self.max_steps, self.learning_rate = max_steps, learning_rate
+        self.batch_size = batch_size
         self.validation_fraction = validation_fraction
         self.calibration_fraction = calibration_fraction
-        self.random_state = random_state
-        self.device = device
+        self.random_state, self.device = random_state, device
         self.tune, self.budget = tune, budget
         self.verbose = verbose
 
@@ -281,7 +283,7 @@ class VAEDetector(RowVerbs, LatentVerbs, OutlierMixin, BaseEstimator):  # type: 
         return self._fitted().history
 
     def score_samples(self, X: Any) -> Floats:
-        """Score of each row by `score_function`.
+        """Score of each row by `score_function`, lowered by an improbable cell (`cell_share`).
 
         A missing cell counts as a typical cell of its column, so that rows
         with and without missing cells compare like with like; use

@@ -90,9 +90,12 @@ def has_interval(codec: TableCodec | WindowCodec, i: int) -> bool:
 
 
 def least_values(codec: TableCodec | WindowCodec) -> Floats:
-    """Value below which each column never goes, shape (n_columns,): 0 or minus infinity."""
+    """Value below which a column never goes, shape (n_columns,): minus infinity if it may.
+
+    Of numbers that are never negative it is 0, or if they are never 0 something above.
+    """
     encodings = (getattr(column.kind, "encoding", None) for column in codec.modeled)
-    return np.array([0.0 if one and one.nonnegative else -np.inf for one in encodings])
+    return np.array([one.least if one and one.nonnegative else -np.inf for one in encodings])
 
 
 def _expected_values(

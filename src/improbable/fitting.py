@@ -56,6 +56,7 @@ class Settings:
     random_state: int
     device: str
     train: TrainConfig
+    cell_share: float = 0.0
     contamination: float | str = "auto"
     loop: Loop | None = None
 
@@ -258,7 +259,7 @@ def _learn(
     nothing = Reference(np.empty((0, len(codec.names)))), np.zeros(len(codec.names)), np.empty(0)
     judged = codec, vae, prior, noise, settings.score_function
     model = Model(*judged, *nothing, split.apart, history, sizes)
-    return calibrated(model, [stopping, learned], held_out)
+    return calibrated(model, [stopping, learned], held_out, settings.cell_share)
 
 
 def _start_prior(vae: VAE, train: Rows, name: str, seed: np.random.SeedSequence) -> None:

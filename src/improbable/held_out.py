@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from improbable.data.parts import n_places
+from improbable.cells import CellTest
+from improbable.data.parts import Floats, n_places
 from improbable.data.rows import DenseRows, Rows
 from improbable.distributions import DiagonalNormal
 from improbable.errors import CalibrationWarning
@@ -25,6 +26,7 @@ REFERENCE_ROWS = 2_000
 REFERENCE_ENTRIES = 2_000_000
 PRIOR_ROWS, WIDTH_ROWS = 4_096, 512
 LEVEL_ROWS = 1_000
+TAIL_ROWS = 1_000
 AT_ONCE = 1_024
 PROBED_ROWS = 100
 FEWEST_LENGTHS, ROWS_A_LENGTH = 25, 2
@@ -82,22 +84,43 @@ def _encoded(vae: VAE, *parts: Rows, see: See = _as_observed) -> DiagonalNormal:
     return DiagonalNormal(*(torch.cat(side, dim=1) for side in sides))
 
 
-def calibrated(model: Model, learned: Sequence[Rows], held_out: Rows) -> Model:
+def calibrated(
+    model: Model, learned: Sequence[Rows], held_out: Rows, cell_share: float = 0.0
+) -> Model:
     """Model with the shares, the typical cells and the decision scores of its held-out rows.
 
     Where rows differ in size, rows that were learned from tell what that does to scores.
+    Improbable cells are left a share of the false alarms, 0 for none.
     """
-    n_columns = len(model.codec.names)
-    n_reference = min(REFERENCE_ROWS, max(1, REFERENCE_ENTRIES // n_columns))
+    n_reference = _most_told(model)
     reference, rest = (
         held_out.take(part) for part in (slice(n_reference), slice(n_reference, None))
     )
     score, shares = model.score_with_shares(reference)
-    score = np.concatenate([score, model.score(rest, model.score_function)])
-    model = replace(model, reference=Reference(np.where(reference.missing, np.nan, shares)))
+    shares = np.where(reference.missing, np.nan, shares)
+    model = replace(model, reference=Reference(shares))
     model = replace(model, typical=typical_cells(model, reference))
     model = replace(model, leveling=_leveling(model, learned), probe=_probe(held_out))
-    return replace(model, held_out=np.sort(model.comparable(score, held_out)))
+    if cell_share:
+        known, score_as_a_whole = _shares(model, learned), model.comparable(score, reference)
+        model = replace(model, cells=CellTest.fit(known, score_as_a_whole, shares, cell_share))
+    found = [model.judged(score, shares, reference), model.decision_scores(rest)]
+    return replace(model, held_out=np.sort(np.concatenate(found)))
+
+
+def _most_told(model: Model) -> int:
+    """Rows whose shares are kept."""
+    return min(REFERENCE_ROWS, max(1, REFERENCE_ENTRIES // len(model.codec.names)))
+
+
+def _shares(model: Model, learned: Sequence[Rows]) -> Floats:
+    """Shares of some of the rows that were learned from, NaN where missing."""
+    left, found = min(TAIL_ROWS, _most_told(model)), []
+    for rows in learned:
+        some = rows.take(slice(left))
+        found.append(np.where(some.missing, np.nan, model.shares(some)))
+        left -= len(some)
+    return np.concatenate(found)
 
 
 def _probe(held_out: Rows) -> Rows:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from improbable import calibration, generation, scores
+from improbable.cells import CellTest
 from improbable.data.codec import Codec
 from improbable.data.parts import Bools, Floats
 from improbable.data.rows import DenseRows, Rows
@@ -80,6 +81,8 @@ class Model:
     has_places : bool
         Whether missing cells are filled from places of training rows. False of
         models from before format 6.
+    cells : CellTest, optional
+        What lowers the decision score of rows with an improbable cell.
     """
 
     codec: Codec
@@ -98,6 +101,7 @@ class Model:
     known_stretch: Floats | None = None
     completes: bool = True
     has_places: bool = True
+    cells: CellTest | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the decoded places, which are found anew faster than they are read."""
@@ -238,7 +242,31 @@ class Model:
 
     def decision_scores(self, rows: Rows) -> Floats:
         """Score that decides, shape (n,); a missing cell counts as a typical one of its column."""
-        return self.comparable(self.score(rows, self.score_function), rows)
+        if self.cells is None:
+            return self.comparable(self.score(rows, self.score_function), rows)
+        return self.judged(*self.score_with_shares(rows), rows)
+
+    def decision_with_error(self, rows: Rows) -> tuple[Floats, Floats]:
+        """Scores that decide, and the Monte-Carlo standard error of rows as a whole."""
+        name, function = self.score_function, scores.score_named(self.score_function)
+        if self.cells is None:
+            score, error = self.score_with_error(rows, name)
+            return self.comparable(score, rows), error
+
+        def statistics(draws: scores.Draws) -> Tensor:
+            both = function(draws).mean(dim=0), scores.standard_error(function, draws)
+            return torch.cat([torch.stack(both, dim=1), scores.shares(draws)], dim=1)
+
+        found = self.evaluate(rows, statistics).reshape(-1, 2 + len(self.codec.names))
+        error = np.round(found[:, 1], DECIMALS)
+        return self.judged(found[:, 0], found[:, 2:], rows), error
+
+    def judged(self, score: Floats, shares: Floats, rows: Rows) -> Floats:
+        """`comparable` scores, those of rows with an improbable cell lowered."""
+        found = self.comparable(score, rows)
+        if self.cells is None:
+            return found
+        return np.round(self.cells(found, np.where(rows.missing, np.nan, shares)), DECIMALS)
 
     def comparable(self, score: Floats, rows: Rows) -> Floats:
         """Scores with the allowance of their missing cells, to the ninth decimal.

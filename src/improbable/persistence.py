@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from improbable import container, generation, randomness
+from improbable.cells import CELLS, cell_test
 from improbable.container import FORMAT, Arrays
 from improbable.data.codec import Codec
 from improbable.data.images import ImageCodec
@@ -167,6 +168,7 @@ def _arrays(model: Model) -> Arrays:
         "reference": np.ascontiguousarray(model.reference.shares),
         "typical": np.ascontiguousarray(model.typical),
         "stretch": np.ascontiguousarray(model.stretch),
+        **({} if model.cells is None else {CELLS: model.cells.to_array()}),
         "golden.values": np.ascontiguousarray(golden),
         "golden.scores": golden_scores(model, golden),
     }
@@ -235,6 +237,7 @@ def _model(header: dict[str, Any], arrays: Arrays) -> Model:
         leveling=None if level is None else Leveling.from_json(level),
         completes=bool(header.get("completes", False)),
         has_places=bool(header.get("has_places", False)),
+        cells=cell_test(arrays, len(codec.names)),
         known_stretch=np.nan_to_num(stretch, nan=1.0).clip(1.0, MOST_STRETCH),
     )
 

@@ -122,8 +122,7 @@ def detect(
     if fdr is None:
         warn_unsupported(alpha, model, tail=tail)
     rows = model.codec.transform(source)
-    score, error = model.score_with_error(rows, model.score_function)
-    score = model.comparable(score, rows)
+    score, error = model.decision_with_error(rows)
     p = model.p_values(score, tail=tail)
     q = calibration.q_values(p)
     flagged = p <= alpha if fdr is None else q <= fdr

@@ -37,6 +37,7 @@ def check_settings(params: Mapping[str, Any]) -> Settings:
         _check_share(name, params[name], top=0.5, zero=name == "calibration_fraction")
     if params["contamination"] not in ("auto", "unknown"):
         _check_share("contamination", params["contamination"], top=0.5, zero=False)
+    _check_share("cell_share", params["cell_share"], top=0.5, zero=True)
     arguments.level("learning_rate", params["learning_rate"])
     if params["prior"] not in ("auto", "aggregated", "normal", "mixture"):
         arguments.refuse("prior", "'auto', 'aggregated', 'normal' or 'mixture'", params["prior"])
@@ -52,6 +53,7 @@ def check_settings(params: Mapping[str, Any]) -> Settings:
         n_members=int(params["n_members"]),
         n_draws="auto" if params["n_draws"] == "auto" else int(params["n_draws"]),
         score_function=params["score_function"],
+        cell_share=_cell_share(params, codec),
         contamination=params["contamination"],
         validation_fraction=float(params["validation_fraction"]),
         calibration_fraction=float(params["calibration_fraction"]),
@@ -66,6 +68,12 @@ def _prior(params: Mapping[str, Any]) -> str:
     if params["prior"] != "auto":
         return str(params["prior"])
     return "aggregated" if params["contamination"] == "auto" else "normal"
+
+
+def _cell_share(params: Mapping[str, Any], codec: Codec) -> float:
+    """None where items are no rows of cells, or where anomalies are among the held-out rows."""
+    told = isinstance(codec, TableCodec) and params["contamination"] == "auto"
+    return float(params["cell_share"]) if told else 0.0
 
 
 def _training(params: Mapping[str, Any], codec: Codec) -> TrainConfig:

@@ -19,7 +19,7 @@ _OPTIONS = {
     r"leave tail=False": "leave out --tail",
     r"tail=True": "--tail",
     r"columns=\{'(.+?)': '?([^'}]+)'?\}": r"--kind \1=\2",
-    r"calibration_fraction": "--calibration-fraction",
+    r"(calibration|cell)_(fraction|share)": r"--\1-\2",
     r"device='auto'": "--device auto",
     r"adapt=False": "--no-adapt",
     r'WindowCodec\(score_of="last"\)': "--score-of last",

@@ -1,6 +1,6 @@
 """How well a model tells labeled rows apart, and whether its p-values keep their promise."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -155,15 +155,17 @@ def _areas_by_name(judged: Judged) -> dict[str, Any]:
     return {"roc_auc": asdict(auc), "average_precision": asdict(precision)}
 
 
-def _reliability(judged: Judged, alpha: float, n_held_out: int) -> dict[str, float]:
+def _reliability(judged: Judged, alpha: float, n_held_out: int) -> dict[str, Any]:
     """Share of normal rows flagged at `alpha`; chance adds two standard errors of both samples."""
     p = judged.p_values[judged.normal]
     chance = np.sqrt(alpha * (1.0 - alpha) * (1.0 / len(p) + 1.0 / max(n_held_out, 1)))
+    share, allowed = float((p <= alpha).mean()), alpha + 2.0 * float(chance)
     return {
         "alpha": alpha,
-        "share": float((p <= alpha).mean()),
+        "share": share,
         "allowed": alpha,
-        "allowed_with_chance": alpha + 2.0 * float(chance),
+        "allowed_with_chance": allowed,
+        "kept": share <= allowed,
     }
 
 
@@ -188,7 +190,7 @@ def evaluation_lines(record: dict[str, Any]) -> list[str]:
     head = ("alpha", "normal rows with p <= alpha", "allowed", "allowed with chance")
     table = [head, *map(_reliability_line, record["reliability"])]
     lines = [f"{name:<19}{value}" for name, value in facts]
-    lines += ["", *aligned(table, numbers=(0, 1, 2, 3))]
+    lines += ["", *aligned(table, numbers=(0, 1, 2, 3)), "", _promise(record["reliability"])]
     return [*lines, "", *comparison_lines(record)] if record["baselines"] else lines
 
 
@@ -214,6 +216,18 @@ def _verdict(both: dict[str, Any]) -> str:
     return (
         f"By average precision {first} wins, {how}: {theirs['value']:.4f} against "
         f"{ours['value']:.4f}. On rows like these it is the simpler choice."
+    )
+
+
+def _promise(levels: Sequence[dict[str, Any]]) -> str:
+    broken = [level for level in levels if not level["kept"]]
+    if not broken:
+        return "The p-values hold on these normal rows: no more are flagged than chance allows."
+    most = max(broken, key=lambda level: level["share"] / level["alpha"])
+    return (
+        f"Of these normal rows {most['share']:.2%} have a p-value of at most {most['alpha']:g}, "
+        "more than chance allows: they differ from the rows that the model was fitted on. See "
+        "why with improbable explain, or fit again with rows like them."
     )
 
 

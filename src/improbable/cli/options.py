@@ -255,6 +255,12 @@ Size = Annotated[
 ]
 Prior = Annotated[str | None, typer.Option(help="p(z): aggregated, normal or mixture.")]
 ScoreFunction = Annotated[str | None, typer.Option(help="The score that decides.")]
+CellShare = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of a table's false alarms left to rows with one improbable cell; 0: none."
+    ),
+]
 Contamination = Annotated[
     str | None,
     typer.Option(

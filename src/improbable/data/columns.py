@@ -80,16 +80,28 @@ class Real(_Numeric):
 
 @dataclass(frozen=True)
 class Positive(_Numeric):
-    """Amounts with a heavy right tail: prices, durations, sizes; on a log scale."""
+    """Amounts with a heavy right tail: prices, durations, sizes; on a log scale.
+
+    Zero, where training has none, and negative numbers lie near the smallest amounts
+    on that scale, so their log prob is lowered by what a value never seen has.
+    """
 
     likelihood: str = "normal"
     encoding: NumericEncoding | None = None
+    n_seen: int = 0
     storage: str = field(default="number", init=False)
 
     def fit(self, values: Values) -> Self:
         positive = values[np.isfinite(values) & (values > 0.0)]
         unit = float(np.quantile(positive, 0.05)) if len(positive) else 1.0
-        return replace(self, encoding=NumericEncoding.fit(values, unit=unit))
+        encoding = NumericEncoding.fit(values, unit=unit)
+        return replace(self, encoding=encoding, n_seen=int((~np.isnan(values)).sum()))
+
+    def transform(self, values: Values) -> Cells:
+        cells, encoding = super().transform(values), fitted(self.encoding)
+        least = 0.0 if encoding.spike else encoding.least
+        never = (values < least) & (values <= 0.0) & encoding.nonnegative
+        return replace(cells, offset=np.where(never, -np.log(self.n_seen + 1.0), 0.0))
 
 
 @dataclass(frozen=True)

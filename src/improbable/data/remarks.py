@@ -1,20 +1,26 @@
-"""What is unusual about cells, in words, before any model has seen them."""
+"""What is unusual about cells and columns, in words, before any model has seen them."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from improbable.data.columns import Binary, Categorical, ColumnKind
 from improbable.data.frames import Frame
 from improbable.data.parts import Bools
 from improbable.data.raw import RawColumn
 from improbable.data.rows import Rows
 from improbable.data.schema import Column
+from improbable.errors import DataWarning
 
 UNSEEN = "{} was never seen in training"
 OUTSIDE = "{} is outside the training range"
 LONGEST_VALUE = 40
+FEWEST_ALIKE = 10  # cells; a column of fewer may be odd by chance
+LEAST_CHANCE = 1e-3
+NAMES_TOLD = 3
 
 
 def cell_remarks(columns: Sequence[Column], rows: Rows, source: Frame) -> NDArray[np.object_]:
@@ -66,3 +72,36 @@ def _shown(value: Any) -> str:
         return f"{value:g}" if isinstance(value, float | np.floating) else repr(value)
     short = len(value) <= LONGEST_VALUE
     return repr(value if short else value[: LONGEST_VALUE - 1] + "…")
+
+
+def warn_of_new_names(columns: Sequence[Column], rows: Rows) -> None:
+    """Say so where not one cell of a column was seen in training, as after a change of spelling.
+
+    Of names that were often new in training, all may well be new: with a share s
+    of names seen once (Good, 1953), n new ones have a chance of :math:`s^n`.
+    """
+    for i, column in enumerate(columns):
+        there = ~rows.missing[:, i]
+        n = np.count_nonzero(there)
+        if n < FEWEST_ALIKE or not rows.unseen[there, i].all():
+            continue
+        if _share_seen_once(column.kind) ** n < LEAST_CHANCE:
+            warnings.warn(
+                f"Column {column.name!r} holds no value that was seen in training"
+                f"{_examples(column.kind)}. If names or types are only written differently, "
+                "write them as at fit.",
+                DataWarning,
+                stacklevel=2,
+            )
+
+
+def _share_seen_once(kind: ColumnKind) -> float:
+    counts = kind.counts if isinstance(kind, Binary | Categorical) else ()
+    return counts.count(1) / max(sum(counts), 1)
+
+
+def _examples(kind: ColumnKind) -> str:
+    if not isinstance(kind, Binary | Categorical):
+        return ""
+    frequent = np.argsort(kind.counts, kind="stable")[::-1][:NAMES_TOLD]
+    return f" (such as {', '.join(_shown(kind.names[i]) for i in frequent)})"

@@ -14,7 +14,7 @@ from improbable.data.frames import Frame, read_frame
 from improbable.data.kinds import kind_from_json, kind_to_json
 from improbable.data.parts import Floats, Part
 from improbable.data.raw import RawColumn, Values
-from improbable.data.remarks import cell_remarks
+from improbable.data.remarks import cell_remarks, warn_of_new_names
 from improbable.data.rows import DenseRows, Rows
 from improbable.data.schema import (
     Column,
@@ -242,7 +242,9 @@ class TableCodec:
                     place[i] = found
         if retyped:
             raise schema_error(retyped=retyped)
-        return DenseRows(values, observed, offsets, *(flag.T for flag in flags))
+        rows = DenseRows(values, observed, offsets, *(flag.T for flag in flags))
+        warn_of_new_names(self.modeled, rows)
+        return rows
 
     def inverse_transform(self, values: Floats, carried: Frame | None = None) -> Frame:
         """Table of encoded rows, in table order.

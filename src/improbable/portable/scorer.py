@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from improbable import calibration
+from improbable.cells import CellTest, cell_test
 from improbable.container import (
     Arrays,
     Header,
@@ -21,17 +22,20 @@ from improbable.container import (
     versions,
 )
 from improbable.data.parts import Floats, n_places
+from improbable.data.rows import Rows
 from improbable.data.table import TableCodec
 from improbable.errors import FormatError, ImprobableError
 from improbable.portable.densities import DENSITIES, blocks_of
 from improbable.portable.network import (
     SCORES,
+    Draws,
     Mixture,
     Network,
     Perceptron,
     Prior,
     StandardNormal,
 )
+from improbable.portable.shares import shares as shares_of
 
 DECIMALS = 9
 SAME = 1.5 * 10.0**-DECIMALS
@@ -56,6 +60,8 @@ class Scorer:
     typical : ndarray of shape (n_columns,)
         Nats that a missing cell stands for.
     network : Network
+    cells : CellTest, optional
+        What lowers the score of rows with an improbable cell.
     """
 
     score_function: str
@@ -64,6 +70,7 @@ class Scorer:
     held_out: Floats = field(repr=False)
     typical: Floats = field(repr=False)
     network: Network = field(repr=False)
+    cells: CellTest | None = field(default=None, repr=False)
 
     def score_samples(self, X: Any) -> Floats:
         """Score of each row by `score_function`; a missing cell counts as a typical one.
@@ -79,7 +86,15 @@ class Scorer:
         """
         rows = self.codec.transform(X)
         score = self.network.score(rows, self.score_function) + rows.absent @ self.typical
-        return settled(np.round(score, DECIMALS), self.held_out)
+        score = np.round(score, DECIMALS)
+        if self.cells is not None and len(rows):
+            shares = np.where(rows.missing, np.nan, self._shares(rows))
+            score = np.round(self.cells(score, shares), DECIMALS)
+        return settled(score, self.held_out)
+
+    def _shares(self, rows: Rows) -> Floats:
+        draws = (Draws(self.network, batch) for batch in self.network.batches(rows))
+        return np.concatenate([shares_of(some, self.codec.part_columns) for some in draws])
 
     def decision_function(self, X: Any) -> Floats:
         """Score minus `offset_`, nats, shape (n_samples,); negative where `predict` says -1."""
@@ -203,6 +218,7 @@ def _scorer(path: PathLike, header: Header, arrays: Arrays) -> Scorer:
         held_out=np.sort(_floats(arrays, "held_out", (None,))),
         typical=_floats(arrays, "typical", (len(codec.names),)),
         network=_network(codec, header, arrays),
+        cells=cell_test(arrays, len(codec.names)),
     )
 
 

@@ -26,6 +26,7 @@ from improbable.portable.densities import DENSITIES
 from improbable.portable.network import SCORES, Draws, Mixture, Network, Perceptron, StandardNormal
 from improbable.portable.network import Prior as PlainPrior
 from improbable.portable.scorer import settled
+from improbable.portable.shares import shares as shares_of
 from improbable.priors import AggregatedPosterior, Prior
 from improbable.priors import StandardNormal as TorchNormal
 
@@ -116,12 +117,14 @@ def decision_scores(model: Model, swift: Swift | None, rows: Rows) -> Floats:
     if swift is None:
         return model.decision_scores(rows)
     found = [_scores(model, swift, batch) for batch in swift.network.batches(rows)]
-    return settled(model.comparable(np.concatenate(found), rows), model.held_out)
+    cells = np.empty((len(rows), 0)) if model.cells is None else shares(model, swift, rows)
+    return settled(model.judged(np.concatenate(found), cells, rows), model.held_out)
 
 
 def shares(model: Model, swift: Swift, rows: Rows) -> Floats:
     """`Model.shares` of rows that overlap no others asked for."""
-    return np.concatenate([_shares(model, swift, batch) for batch in swift.network.batches(rows)])
+    draws = (_draws(model, swift, batch) for batch in swift.network.batches(rows))
+    return np.concatenate([shares_of(some, model.codec.part_columns) for some in draws])
 
 
 def _scores(model: Model, swift: Swift, rows: Rows) -> Floats:
@@ -132,16 +135,6 @@ def _scores(model: Model, swift: Swift, rows: Rows) -> Floats:
     with np.errstate(over="ignore"):
         found: Floats = SCORES[model.score_function](draws).mean(axis=0)
     return found
-
-
-def _shares(model: Model, swift: Swift, rows: Rows) -> Floats:
-    draws = _draws(model, swift, rows)
-    with np.errstate(over="ignore"):
-        parts = swift.network.log_prob_parts(swift.network.decode(draws.z), draws.rows.values)
-    out: Floats = draws.rows.offsets.copy()
-    mean = parts.mean(axis=(0, 1)) * draws.rows.observed
-    np.add.at(out.T, model.codec.part_columns, mean.T)
-    return out
 
 
 def conditional(swift: Swift, rows: DenseRows, visible: Bools) -> Predictive:

@@ -1,0 +1,195 @@
+"""One improbable cell of a row: tails, the test, and what it does to scores and files."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from improbable import VAEDetector, load, save
+from improbable.cells import FEWEST_ROWS, LEAST_EXCESS, CellTest, Tails
+from improbable.errors import FormatError, ImprobableError
+from improbable.portable.scorer import load_scorer
+
+N_COLUMNS = 12
+pytestmark = pytest.mark.filterwarnings("ignore:Column '")  # every row is odd where it is
+
+
+def draw(n, seed):
+    """Columns that know nothing of each other: numbers, names, amounts."""
+    rng = np.random.default_rng(seed)
+    table = {f"x{i}": rng.normal(size=n) for i in range(N_COLUMNS - 4)}
+    table |= {f"name{i}": rng.choice(["a", "b", "c", "d"], n) for i in range(3)}
+    return pd.DataFrame({**table, "amount": np.exp(2.5 * rng.normal(size=n)) + 0.01})
+
+
+@pytest.fixture(scope="module")
+def table():
+    return draw(2_000, 0)
+
+
+@pytest.fixture(scope="module")
+def detector(table):
+    return VAEDetector(random_state=0).fit(table)
+
+
+@pytest.fixture(scope="module")
+def whole(table):
+    return VAEDetector(random_state=0, cell_share=0.0).fit(table)
+
+
+def test_tails_are_those_of_an_exponential_distribution():
+    rng = np.random.default_rng(0)
+    n = 40_000
+    values = -rng.exponential([2.0, 5.0], size=(n, 2))
+    for by_median in (False, True):
+        tails = Tails.fit(values, by_median=by_median)
+        at = np.array([[-15.0, -40.0], [-30.0, -90.0]])
+        expected = stats.expon.logsf(-at, scale=[2.0, 5.0])
+        # the mean of 2,000 excesses has a relative standard error of 1 / sqrt(2,000),
+        # their median 1 / (log(2) sqrt(2,000)), as that of a sample of an exponential law
+        error = 1.0 / (np.log(2.0) if by_median else 1.0) / np.sqrt(0.05 * n)
+        reach = np.abs(expected - np.log(0.05))
+        slack = 4.0 * (error * reach + 1.0 / np.sqrt(0.05 * n) + 0.1 * error)
+        assert (np.abs(tails.log_probs(at) - expected) < slack).all()
+
+
+def test_what_lies_above_the_bound_or_is_missing_is_typical():
+    values = np.linspace(0.0, 1.0, 200)[:, None]
+    tails = Tails.fit(values)
+    assert tails.log_share[0] == pytest.approx(np.log(10 / 201))
+    assert tails.bound[0] == values[9, 0]
+    assert tails.excess[0] == LEAST_EXCESS  # such small differences say nothing
+    assert (tails.log_probs(np.array([[0.5], [np.nan], [np.inf]])) == tails.log_share).all()
+
+
+def test_columns_that_few_rows_hold_say_nothing():
+    values = np.full((200, 2), np.nan)
+    values[:, 0] = np.arange(200.0)
+    values[: FEWEST_ROWS - 1, 1] = np.arange(FEWEST_ROWS - 1.0)
+    tails = Tails.fit(values)
+    assert tails.log_probs(np.array([[-50.0, -1e9]]))[0, 1] == 0.0
+    assert tails.log_probs(np.array([[-50.0, -1e9]]))[0, 0] < np.log(0.05)
+
+
+def test_the_test_by_hand():
+    one = Tails(np.log([0.1]), np.array([-50.0]), np.array([10.0]))
+    cell = Tails(np.log([0.1]), np.array([-4.0]), np.array([2.0]))
+    columns = Tails(np.log([0.05, 0.05]), np.array([-3.0, -1.0]), np.array([0.5, 1.0]))
+    judge = CellTest(columns, one, cell, share=0.2)
+    shares = np.array([[-3.0, -1.0], [-13.0, -1.0], [-13.0, -11.0], [-13.0, -31.0]])
+    scores = np.array([-20.0, -20.0, -200.0, -20.0])
+    found = judge(scores, shares)
+    least = np.log(0.05) - 20.0  # of the second row: ten nats, twenty mean excesses, below -3
+    log_p = np.log(0.1) - (-4.0 - least) / 2.0 + np.log(0.8 / 0.2)
+    assert found[0] == -20.0
+    assert found[1] == pytest.approx(-50.0 + 10.0 * (log_p - np.log(0.1)))
+    assert found[2] == -200.0  # the row as a whole is less probable still
+    assert found[3] < found[1]
+    shares[1, 0] = np.nan  # a missing cell says nothing
+    assert judge(scores, shares)[1] == -20.0
+
+
+def test_one_odd_cell_of_many_is_found(detector, whole):
+    normal = draw(1_000, 1)
+    odd = {
+        "far": normal.assign(x0=6.5),
+        "a name never seen": normal.assign(name1="z"),
+        "zero among amounts": normal.assign(amount=0.0),
+        "an amount below zero": normal.assign(amount=-3.0),
+    }
+    for what, rows in odd.items():
+        found, before = (np.mean(d.p_values(rows) <= 0.01) for d in (detector, whole))
+        assert found > 0.9, what
+        assert before < 0.6, what
+    # of 1,000 rows .01 are flagged by chance, with 400 held out; four standard errors
+    error = np.sqrt(0.01 * 0.99 * (1 / 1_000 + 1 / 400))
+    assert np.mean(detector.p_values(normal) <= 0.01) < 0.01 + 4.0 * error
+
+
+def test_rows_without_an_odd_cell_keep_their_score(detector, whole):
+    rows = draw(500, 2)
+    kept, plain = detector.score_samples(rows), whole.score_samples(rows)
+    assert (kept <= plain).all()
+    assert (kept == plain).mean() > 0.97
+    elbo = detector.scores(rows)["elbo"].to_numpy()
+    np.testing.assert_allclose(elbo, plain, atol=2e-9)  # scores by name are what they are called
+
+
+def test_the_further_the_less_normal(detector):
+    rows = pd.concat([draw(1, 3)] * 12).assign(x1=[2.0**k for k in range(12)])
+    assert (np.diff(detector.score_samples(rows)[3:]) < 0.0).all()
+
+
+def test_detect_gives_the_scores_that_decide(detector):
+    rows = draw(60, 4)
+    rows.loc[::2, "name0"] = "never"
+    found = detector.detect(rows)
+    np.testing.assert_array_equal(found["score"], detector.score_samples(rows))
+    np.testing.assert_array_equal(found["p_value"], detector.p_values(rows))
+    assert (found["mc_se"] >= 0.0).all()
+
+
+def test_one_row_of_many_scores_as_it_does_alone(detector):
+    rows = draw(50, 5).assign(x2=8.0)
+    alone = [detector.score_samples(rows.iloc[[i]])[0] for i in range(len(rows))]
+    np.testing.assert_array_equal(detector.score_samples(rows), alone)
+
+
+def test_files_hold_the_test(detector, whole, tmp_path):
+    rows = draw(80, 6)
+    rows.loc[:40, "x3"] = -11.0
+    for name, one in (("cells", detector), ("whole", whole)):
+        save(one, tmp_path / name)
+        for again in (load(tmp_path / name), load_scorer(tmp_path / name)):
+            np.testing.assert_allclose(
+                again.score_samples(rows), one.score_samples(rows), atol=1e-8
+            )
+        assert (load(tmp_path / name).model_.cells is None) == (name == "whole")
+
+
+@pytest.mark.parametrize("damage", ["width", "nan", "zero", "share"])
+def test_a_damaged_test_is_refused(detector, damage):
+    table = detector.model_.cells.to_array()
+    if damage == "width":
+        table = table[:, 1:]
+    else:
+        place = {"nan": (0, 0), "zero": (2, 1), "share": (0, -1)}[damage]
+        table[place] = {"nan": np.nan, "zero": 0.0, "share": 0.9}[damage]
+    with pytest.raises(FormatError, match="test of cells"):
+        CellTest.from_array(table, N_COLUMNS)
+
+
+def test_where_there_is_no_test():
+    few = draw(60, 7)  # twelve rows held out
+    assert VAEDetector(random_state=0, max_steps=2).fit(few).model_.cells is None
+    mixed = VAEDetector(random_state=0, max_steps=2, contamination=0.05).fit(draw(400, 7))
+    assert mixed.model_.cells is None
+    for wrong in (-0.1, 0.6, "some", None):
+        with pytest.raises(ImprobableError, match="cell_share must be a number 0 or more"):
+            VAEDetector(cell_share=wrong).fit(few)
+
+
+def test_a_share_of_zero_is_a_row_as_a_whole():
+    rng = np.random.default_rng(0)
+    scores, shares = rng.normal(size=100), rng.normal(size=(100, 2))
+    assert CellTest.fit(shares, scores, shares, 0.1) is not None
+    assert CellTest.fit(shares, scores, shares, 0.0) is None
+    assert CellTest.fit(shares[:, :0], scores, shares[:, :0], 0.1) is None
+    assert CellTest.fit(shares, scores[:10], shares[:10], 0.1) is None
+
+
+def test_p_values_hold_where_tails_are_heavy():
+    """Tails of the held-out rows themselves would flag twice as many normal rows."""
+    rates = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        train, new = rng.standard_t(2.0, size=(400, 10)), rng.standard_t(2.0, size=(2_000, 10))
+        detector = VAEDetector(random_state=seed, max_steps=20).fit(train)
+        rates.append(np.mean(detector.p_values(new) <= 2 / 81))  # eighty rows held out
+    assert np.mean(rates) < 2 / 81 + 3.0 * np.std(rates) / np.sqrt(len(rates))
+
+
+def test_held_out_rows_keep_their_score(detector, table):
+    held_out = np.sort(detector.score_samples(table))
+    places = np.searchsorted(held_out, detector.model_.held_out)
+    np.testing.assert_array_equal(held_out[places], detector.model_.held_out)
