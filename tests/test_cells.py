@@ -193,3 +193,13 @@ def test_held_out_rows_keep_their_score(detector, table):
     held_out = np.sort(detector.score_samples(table))
     places = np.searchsorted(held_out, detector.model_.held_out)
     np.testing.assert_array_equal(held_out[places], detector.model_.held_out)
+
+
+def test_streams_judge_cells_too(detector):
+    rows = draw(40, 9)
+    rows.loc[::3, "name2"] = "never"
+    stream = detector.stream()
+    found = [reading.score for part in (rows[:1], rows[1:]) for reading in stream.push(part)]
+    np.testing.assert_allclose(found, detector.score_samples(rows), atol=1e-8)
+    lowered = detector.score_samples(rows) < detector.scores(rows)["elbo"].to_numpy() - 1e-6
+    assert lowered[::3].all()

@@ -226,13 +226,13 @@ class Model:
     def score_with_shares(self, rows: Rows) -> tuple[Floats, Floats]:
         """The score that decides, before rows are made comparable, and `shares`."""
         function = scores.score_named(self.score_function)
-        both = self.evaluate(
-            rows,
-            lambda draws: torch.cat(
-                [function(draws).mean(dim=0).unsqueeze(1), scores.shares(draws)], dim=1
-            ),
-        ).reshape(len(rows), 1 + len(self.codec.names))
-        return both[:, 0], both[:, 1:]
+
+        def both(draws: scores.Draws) -> Tensor:
+            shares = scores.shares(draws)  # first, as the score adds up their parts
+            return torch.cat([function(draws).mean(dim=0).unsqueeze(1), shares], dim=1)
+
+        found = self.evaluate(rows, both).reshape(len(rows), 1 + len(self.codec.names))
+        return found[:, 0], found[:, 1:]
 
     def allowance(self, rows: Rows) -> Floats:
         """Nats that make rows with missing cells comparable with complete ones, shape (n,)."""
@@ -254,8 +254,9 @@ class Model:
             return self.comparable(score, rows), error
 
         def statistics(draws: scores.Draws) -> Tensor:
+            shares = scores.shares(draws)
             both = function(draws).mean(dim=0), scores.standard_error(function, draws)
-            return torch.cat([torch.stack(both, dim=1), scores.shares(draws)], dim=1)
+            return torch.cat([torch.stack(both, dim=1), shares], dim=1)
 
         found = self.evaluate(rows, statistics).reshape(-1, 2 + len(self.codec.names))
         error = np.round(found[:, 1], DECIMALS)

@@ -80,6 +80,8 @@ class Draws:
     @cached_property
     def log_prob(self) -> Tensor:
         """Log p(x given z_l), shape (n_members, n_draws, n): the one matrix of log probs."""
+        if "log_prob_parts" in self.__dict__:  # known already, as where shares were asked for
+            return self.log_prob_parts.sum(-1) + self.offset
         return self.decoded.log_prob(self.batch.values, self.batch.observed) + self.offset
 
     @cached_property

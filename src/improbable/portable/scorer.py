@@ -35,7 +35,7 @@ from improbable.portable.network import (
     Prior,
     StandardNormal,
 )
-from improbable.portable.shares import shares as shares_of
+from improbable.portable.shares import score_with_shares
 
 DECIMALS = 9
 SAME = 1.5 * 10.0**-DECIMALS
@@ -85,16 +85,20 @@ class Scorer:
             Nats, to the ninth decimal. The higher, the more normal.
         """
         rows = self.codec.transform(X)
-        score = self.network.score(rows, self.score_function) + rows.absent @ self.typical
-        score = np.round(score, DECIMALS)
-        if self.cells is not None and len(rows):
-            shares = np.where(rows.missing, np.nan, self._shares(rows))
-            score = np.round(self.cells(score, shares), DECIMALS)
-        return settled(score, self.held_out)
+        if self.cells is None or not len(rows):
+            found = self._comparable(self.network.score(rows, self.score_function), rows)
+            return settled(found, self.held_out)
+        batches = list(self.network.batches(rows))
+        found = np.concatenate([self._judged(self.cells, batch) for batch in batches])
+        return settled(np.round(found, DECIMALS), self.held_out)
 
-    def _shares(self, rows: Rows) -> Floats:
-        draws = (Draws(self.network, batch) for batch in self.network.batches(rows))
-        return np.concatenate([shares_of(some, self.codec.part_columns) for some in draws])
+    def _comparable(self, score: Floats, rows: Rows) -> Floats:
+        return np.round(score + rows.absent @ self.typical, DECIMALS)
+
+    def _judged(self, cells: CellTest, rows: Rows) -> Floats:
+        draws = Draws(self.network, rows)
+        score, shares = score_with_shares(draws, self.score_function, self.codec.part_columns)
+        return cells(self._comparable(score, rows), np.where(rows.missing, np.nan, shares))
 
     def decision_function(self, X: Any) -> Floats:
         """Score minus `offset_`, nats, shape (n_samples,); negative where `predict` says -1."""

@@ -26,6 +26,7 @@ from improbable.portable.densities import DENSITIES
 from improbable.portable.network import SCORES, Draws, Mixture, Network, Perceptron, StandardNormal
 from improbable.portable.network import Prior as PlainPrior
 from improbable.portable.scorer import settled
+from improbable.portable.shares import score_with_shares
 from improbable.portable.shares import shares as shares_of
 from improbable.priors import AggregatedPosterior, Prior
 from improbable.priors import StandardNormal as TorchNormal
@@ -116,9 +117,14 @@ def decision_scores(model: Model, swift: Swift | None, rows: Rows) -> Floats:
     """
     if swift is None:
         return model.decision_scores(rows)
-    found = [_scores(model, swift, batch) for batch in swift.network.batches(rows)]
-    cells = np.empty((len(rows), 0)) if model.cells is None else shares(model, swift, rows)
-    return settled(model.judged(np.concatenate(found), cells, rows), model.held_out)
+    if model.cells is None:
+        found = [_scores(model, swift, batch) for batch in swift.network.batches(rows)]
+        return settled(model.comparable(np.concatenate(found), rows), model.held_out)
+    name, columns = model.score_function, model.codec.part_columns
+    draws = (_draws(model, swift, batch) for batch in swift.network.batches(rows))
+    both = [score_with_shares(some, name, columns) for some in draws]
+    score, parts = (np.concatenate(side) for side in zip(*both, strict=True))
+    return settled(model.judged(score, parts, rows), model.held_out)
 
 
 def shares(model: Model, swift: Swift, rows: Rows) -> Floats:
