@@ -203,3 +203,16 @@ def test_streams_judge_cells_too(detector):
     np.testing.assert_allclose(found, detector.score_samples(rows), atol=1e-8)
     lowered = detector.score_samples(rows) < detector.scores(rows)["elbo"].to_numpy() - 1e-6
     assert lowered[::3].all()
+
+
+def test_a_missing_cell_is_no_improbable_one():
+    """Columns that tell all of each other have shares above 0, which a missing cell has."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(600, 1)) + 0.01 * rng.normal(size=(600, 5))
+    model = VAEDetector(random_state=0).fit(rows).model_
+    assert (model.cells.columns.bound > 0.5).all()
+    holed = rows[:100].copy()
+    holed[:, 2] = np.nan
+    encoded = model.codec.transform(holed)
+    as_a_whole = model.comparable(model.score(encoded, "elbo"), encoded)
+    np.testing.assert_allclose(model.decision_scores(encoded), as_a_whole, atol=1e-8)
