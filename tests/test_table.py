@@ -821,3 +821,8 @@ def test_new_names_are_expected_where_most_were_seen_once():
     often = TableCodec({"host": Categorical()}).fit(table.iloc[:50])  # nine names in ten once
     assert told_of(often, new.iloc[:30]) == []
     assert len(told_of(often, new)) == 1
+
+
+def test_a_column_that_was_empty_at_fit_has_no_spelling():
+    codec = TableCodec().fit(pd.DataFrame({"a": np.arange(30.0), "b": [None] * 30}))
+    assert told_of(codec, pd.DataFrame({"a": np.arange(30.0), "b": ["x"] * 30})) == []

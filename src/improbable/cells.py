@@ -21,6 +21,7 @@ from improbable.errors import FormatError
 TAIL_SHARE, FEWEST_IN_TAIL = 0.05, 10
 FEWEST_ROWS = 20
 LEAST_EXCESS, LEAST_SPREAD = 0.3, 1e-3
+LARGEST = 1e38
 CELLS = "cells"
 
 
@@ -130,8 +131,8 @@ class CellTest:
         """
         if len(scores) < FEWEST_ROWS or not shares.shape[1] or not share:
             return None
-        columns = Tails.fit(learned)
-        least = columns.log_probs(shares).min(axis=1)
+        columns = Tails.fit(_settled(learned))
+        least = columns.log_probs(_settled(shares)).min(axis=1)
         row = Tails.fit(scores[:, None], LEAST_SPREAD, by_median=True)
         return cls(columns, row, Tails.fit(least[:, None], by_median=True), share)
 
@@ -145,7 +146,7 @@ class CellTest:
         shares : ndarray of shape (n, n_columns)
             Nats; NaN where missing.
         """
-        least = self.columns.log_probs(shares).min(axis=1)
+        least = self.columns.log_probs(_settled(shares)).min(axis=1)
         log_p = self.cell.log_probs(least[:, None])[:, 0] + np.log(1.0 / self.share - 1.0)
         beyond = log_p - self.row.log_share[0]
         told = self.row.bound[0] + self.row.excess[0] * beyond
@@ -182,6 +183,11 @@ def cell_test(arrays: Mapping[str, NDArray[Any]], n_columns: int) -> CellTest | 
     if CELLS not in arrays:
         return None
     return CellTest.from_array(np.asarray(arrays[CELLS], dtype=np.float64), n_columns)
+
+
+def _settled(shares: Floats) -> Floats:
+    """Shares to seven digits: what the order of additions leaves behind decides nothing."""
+    return np.clip(shares, -LARGEST, LARGEST).astype(np.float32).astype(np.float64)
 
 
 def _usable(table: Floats) -> bool:

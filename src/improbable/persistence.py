@@ -145,7 +145,7 @@ def _config_to_json(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _config_from_json(config: dict[str, Any]) -> dict[str, Any]:
-    params = dict(config)
+    params = {"cell_share": 0.0, **config}  # of before format 7
     if params.get("codec") is not None:
         params["codec"] = CODECS[params["codec"]["data"]].from_json(params["codec"])
     params["columns"] = kinds_from_json(params["columns"])

@@ -156,10 +156,10 @@ def _areas_by_name(judged: Judged) -> dict[str, Any]:
 
 
 def _reliability(judged: Judged, alpha: float, n_held_out: int) -> dict[str, Any]:
-    """Share of normal rows flagged at `alpha`; chance adds two standard errors of both samples."""
+    """Share of normal rows flagged at `alpha`; chance adds three standard errors of both."""
     p = judged.p_values[judged.normal]
     chance = np.sqrt(alpha * (1.0 - alpha) * (1.0 / len(p) + 1.0 / max(n_held_out, 1)))
-    share, allowed = float((p <= alpha).mean()), alpha + 2.0 * float(chance)
+    share, allowed = float((p <= alpha).mean()), alpha + 3.0 * float(chance)
     return {
         "alpha": alpha,
         "share": share,
@@ -226,7 +226,7 @@ def _promise(levels: Sequence[dict[str, Any]]) -> str:
     most = max(broken, key=lambda level: level["share"] / level["alpha"])
     return (
         f"Of these normal rows {most['share']:.2%} have a p-value of at most {most['alpha']:g}, "
-        "more than chance allows: they differ from the rows that the model was fitted on. See "
+        "more than chance allows: they may differ from the rows that the model was fitted on. See "
         "why with improbable explain, or fit again with rows like them."
     )
 

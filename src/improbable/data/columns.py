@@ -98,10 +98,8 @@ class Positive(_Numeric):
         return replace(self, encoding=encoding, n_seen=int((~np.isnan(values)).sum()))
 
     def transform(self, values: Values) -> Cells:
-        cells, encoding = super().transform(values), fitted(self.encoding)
-        least = 0.0 if encoding.spike else encoding.least
-        never = (values < least) & (values <= 0.0) & encoding.nonnegative
-        return replace(cells, offset=np.where(never, -np.log(self.n_seen + 1.0), 0.0))
+        cells = super().transform(values)
+        return _new_signs_told(cells, values, fitted(self.encoding), self.n_seen)
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,9 @@ class Count(_Numeric):
     def transform(self, values: Values) -> Cells:
         cells = super().transform(values)
         if not self._counts:
-            return cells
+            encoding = fitted(self.encoding)
+            logs = encoding.unit > 0.0
+            return _new_signs_told(cells, values, encoding, self.n_seen) if logs else cells
         return judged_cells(
             cells.values, cells.missing, values < 0.0, self.n_seen, cells.out_of_range
         )
@@ -335,6 +335,13 @@ class Identifier:
 
     def inverse_transform(self, encoded: Floats) -> Values:
         return np.full(len(encoded), None, dtype=object)
+
+
+def _new_signs_told(cells: Cells, values: Values, encoding: NumericEncoding, n: int) -> Cells:
+    """Cells of a log scale: zeros, where `n` rows had none, and negative numbers are new."""
+    least = 0.0 if encoding.spike else encoding.least
+    never = (values < least) & (values <= 0.0) & encoding.nonnegative
+    return replace(cells, offset=np.where(never, -np.log(n + 1.0), 0.0))
 
 
 def fitted(encoding: NumericEncoding | None) -> NumericEncoding:

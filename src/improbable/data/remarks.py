@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.columns import Binary, Categorical, ColumnKind
+from improbable.data.columns import Binary, Categorical, ColumnKind, Constant
 from improbable.data.frames import Frame
 from improbable.data.parts import Bools
 from improbable.data.raw import RawColumn
@@ -83,7 +83,8 @@ def warn_of_new_names(columns: Sequence[Column], rows: Rows) -> None:
     for i, column in enumerate(columns):
         there = ~rows.missing[:, i]
         n = np.count_nonzero(there)
-        if n < FEWEST_ALIKE or not rows.unseen[there, i].all():
+        empty = isinstance(column.kind, Constant) and column.kind.value is None
+        if n < FEWEST_ALIKE or empty or not rows.unseen[there, i].all():
             continue
         if _share_seen_once(column.kind) ** n < LEAST_CHANCE:
             warnings.warn(
