@@ -8,9 +8,10 @@ import pytest
 from scipy import stats
 
 from improbable import VAEDetector, load, save
-from improbable.cells import FEWEST_ROWS, LEAST_EXCESS, CellTest, Tails
+from improbable.cells import CellTest
 from improbable.errors import FormatError, ImprobableError
 from improbable.portable.scorer import load_scorer
+from improbable.tails import FEWEST_ROWS, LEAST_EXCESS, RANKS, Tails
 
 N_COLUMNS = 12
 pytestmark = pytest.mark.filterwarnings("ignore:Column '")  # every row is odd where it is
@@ -43,40 +44,70 @@ def test_tails_are_those_of_an_exponential_distribution():
     rng = np.random.default_rng(0)
     n = 40_000
     values = -rng.exponential([2.0, 5.0], size=(n, 2))
-    for by_median in (False, True):
-        tails = Tails.fit(values, by_median=by_median)
-        at = np.array([[-15.0, -40.0], [-30.0, -90.0]])
-        expected = stats.expon.logsf(-at, scale=[2.0, 5.0])
-        # the mean of 2,000 excesses has a relative standard error of 1 / sqrt(2,000),
-        # their median 1 / (log(2) sqrt(2,000)), as that of a sample of an exponential law
-        error = 1.0 / (np.log(2.0) if by_median else 1.0) / np.sqrt(0.05 * n)
-        reach = np.abs(expected - np.log(0.05))
-        slack = 4.0 * (error * reach + 1.0 / np.sqrt(0.05 * n) + 0.1 * error)
-        assert (np.abs(tails.log_probs(at) - expected) < slack).all()
+    at = np.array([[-15.0, -40.0], [-30.0, -90.0]])
+    expected = stats.expon.logsf(-at, scale=[2.0, 5.0])
+    reach = np.abs(expected - np.log(0.05))
+    scores = [Tails.of_scores(column) for column in values.T]
+    found = np.column_stack(
+        [one.log_probs(x[:, None]) for one, x in zip(scores, at.T, strict=True)]
+    )
+    # the median of 2,000 excesses has a relative standard error of 1 / (log(2) sqrt(2,000)),
+    # as that of a sample of an exponential law
+    error = 1.0 / np.log(2.0) / np.sqrt(0.05 * n)
+    assert (np.abs(found - expected) < 4.0 * (error * reach + error)).all()
+    # the mean one of 1 / sqrt(2,000); the second lowest row lies at log(2) but for a
+    # deviation of .8: the logarithm of a Gamma(2) variable
+    error = 1.0 / np.sqrt(0.05 * n)
+    found = Tails.of_columns(values).log_probs(at)
+    assert (np.abs(found - expected) < 4.0 * (error * reach + 0.8)).all()
+
+
+def test_shares_of_columns_are_those_of_the_rows_as_far_as_there_are_two():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(1_000, 3))
+    values[:7, 1] = -9.0  # a name of seven rows
+    tails, ordered = Tails.of_columns(values), np.sort(values, axis=0)
+    for rank in (*RANKS, 50):
+        places = ordered[rank - 1]
+        shares = [np.mean(column <= x) for column, x in zip(values.T, places, strict=True)]
+        expected = np.log(np.array(shares) * 1_000 / 1_001)
+        found = tails.log_probs(places[None])[0]
+        if rank in (2, 4):  # 4 of the seven are told, the eighth row lies above
+            expected[1] = np.log(4 / 1_001)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    between = tails.log_probs(0.3 * ordered[[7]] + 0.7 * ordered[[15]])
+    np.testing.assert_allclose(between, 0.3 * np.log(8 / 1_001) + 0.7 * np.log(16 / 1_001))
+    mean = (ordered[49] - ordered[:50]).sum(axis=0) / 49
+    below = tails.log_probs(ordered[[1]] - 4.0)[0]
+    np.testing.assert_allclose(
+        below, np.log(2 / 1_001) - 4.0 / np.maximum(mean, LEAST_EXCESS), rtol=1e-12
+    )
 
 
 def test_what_lies_above_the_bound_or_is_missing_is_typical():
-    values = np.linspace(0.0, 1.0, 200)[:, None]
-    tails = Tails.fit(values)
-    assert tails.log_share[0] == pytest.approx(np.log(10 / 201))
-    assert tails.bound[0] == values[9, 0]
-    assert tails.excess[0] == LEAST_EXCESS  # such small differences say nothing
-    assert (tails.log_probs(np.array([[0.5], [np.nan], [np.inf]])) == tails.log_share).all()
+    values = np.linspace(0.0, 1.0, 200)
+    tails = Tails.of_scores(values)
+    assert tails.log_share.item() == pytest.approx(np.log(10 / 201))
+    assert tails.bound.item() == values[9]
+    assert tails.excess.item() == LEAST_EXCESS  # such small differences say nothing
+    for one in (tails, Tails.of_columns(values[:, None])):
+        found = one.log_probs(np.array([[0.5], [np.nan], [np.inf]]))
+        assert (found == tails.log_share.item()).all()
 
 
 def test_columns_that_few_rows_hold_say_nothing():
     values = np.full((200, 2), np.nan)
     values[:, 0] = np.arange(200.0)
     values[: FEWEST_ROWS - 1, 1] = np.arange(FEWEST_ROWS - 1.0)
-    tails = Tails.fit(values)
+    tails = Tails.of_columns(values)
     assert tails.log_probs(np.array([[-50.0, -1e9]]))[0, 1] == 0.0
     assert tails.log_probs(np.array([[-50.0, -1e9]]))[0, 0] < np.log(0.05)
 
 
 def test_the_test_by_hand():
-    one = Tails(np.log([0.1]), np.array([-50.0]), np.array([10.0]))
-    cell = Tails(np.log([0.1]), np.array([-4.0]), np.array([2.0]))
-    columns = Tails(np.log([0.05, 0.05]), np.array([-3.0, -1.0]), np.array([0.5, 1.0]))
+    one = Tails(np.log([[0.1]]), np.array([[-50.0]]), np.array([10.0]))
+    cell = Tails(np.log([[0.1]]), np.array([[-4.0]]), np.array([2.0]))
+    columns = Tails(np.log([[0.05, 0.05]]), np.array([[-3.0, -1.0]]), np.array([0.5, 1.0]))
     judge = CellTest(columns, one, cell, share=0.2)
     shares = np.array([[-3.0, -1.0], [-13.0, -1.0], [-13.0, -11.0], [-13.0, -31.0]])
     scores = np.array([-20.0, -20.0, -200.0, -20.0])
@@ -89,6 +120,19 @@ def test_the_test_by_hand():
     assert found[3] < found[1]
     shares[1, 0] = np.nan  # a missing cell says nothing
     assert judge(scores, shares)[1] == -20.0
+
+
+def test_tables_of_one_bound_are_read():
+    """As format 7 had them: log share, bound and excess of each column."""
+    columns = Tails(np.log([[0.05, 0.05]]), np.array([[-3.0, -1.0]]), np.array([0.5, 1.0]))
+    one = Tails(np.log([[0.1]]), np.array([[-50.0]]), np.array([10.0]))
+    judge = CellTest(columns, one, one, share=0.2)
+    table = judge.to_array()
+    assert table.shape == (3, 5)
+    again = CellTest.from_array(table, 2)
+    shares = np.random.default_rng(0).normal(-5.0, 10.0, size=(50, 2))
+    scores = np.random.default_rng(1).normal(-40.0, 20.0, size=50)
+    np.testing.assert_array_equal(again(scores, shares), judge(scores, shares))
 
 
 def test_one_odd_cell_of_many_is_found(detector, whole):
@@ -149,14 +193,17 @@ def test_files_hold_the_test(detector, whole, tmp_path):
         assert (load(tmp_path / name).model_.cells is None) == (name == "whole")
 
 
-@pytest.mark.parametrize("damage", ["width", "nan", "zero", "share"])
+@pytest.mark.parametrize("damage", ["width", "height", "nan", "zero", "order", "share"])
 def test_a_damaged_test_is_refused(detector, damage):
     table = detector.model_.cells.to_array()
     if damage == "width":
         table = table[:, 1:]
+    elif damage == "height":
+        table = table[1:]
     else:
-        place = {"nan": (0, 0), "zero": (2, 1), "share": (0, -1)}[damage]
-        table[place] = {"nan": np.nan, "zero": 0.0, "share": 0.9}[damage]
+        n_bounds = len(table) // 2
+        place = {"nan": (0, 0), "zero": (-1, 1), "order": (n_bounds, 2), "share": (0, -1)}[damage]
+        table[place] = {"nan": np.nan, "zero": 0.0, "order": 1e3, "share": 0.9}[damage]
     with pytest.raises(FormatError, match="test of cells"):
         CellTest.from_array(table, N_COLUMNS)
 
@@ -212,7 +259,7 @@ def test_a_missing_cell_is_no_improbable_one():
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(600, 1)) + 0.01 * rng.normal(size=(600, 5))
     model = VAEDetector(random_state=0).fit(rows).model_
-    assert (model.cells.columns.bound > 0.5).all()
+    assert (model.cells.columns.bound[-1] > 0.5).all()
     holed = rows[:100].copy()
     holed[:, 2] = np.nan
     encoded = model.codec.transform(holed)
@@ -242,6 +289,31 @@ def test_whole_amounts_know_their_sign_too():
     offsets = codec.transform(rows).offsets[:, codec.names.index("cents")]
     np.testing.assert_allclose(offsets, -np.log(1_201.0))  # four fifths are learned from
     assert np.mean(detector.p_values(rows) <= 0.01) > 0.9
+
+
+def test_rare_names_do_not_make_other_cells_look_usual():
+    """By an exponential law alone, names of one row in 200 seem as improbable as 6 sd."""
+    found = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        rows = draw(2_200, seed).assign(
+            **{f"rare{i}": np.where(rng.random(2_200) < 0.005, "b", "a") for i in range(4)}
+        )
+        train, new = rows[:2_000], rows[2_000:]
+        detector = VAEDetector(random_state=seed, max_steps=60).fit(train)
+        found.append(np.mean(detector.p_values(new.assign(x0=6.0)) <= 0.01))
+    assert np.mean(found) > 0.8
+
+
+def test_tables_are_judged_a_piece_at_a_time(detector, monkeypatch):
+    rows = detector.model_.codec.transform(draw(50, 5).assign(x2=30.0))
+    whole, error = detector.model_.decision_with_error(rows)
+    monkeypatch.setattr("improbable.model.PIECE", 7)
+    found = detector.model_.decision_with_error(rows)
+    np.testing.assert_array_equal(found[0], whole)
+    np.testing.assert_array_equal(found[1], error)
+    np.testing.assert_array_equal(detector.model_.decision_scores(rows), whole)
+    assert len(detector.model_.decision_scores(rows.take(slice(0)))) == 0
 
 
 def test_files_of_before_say_that_cells_count_for_nothing():

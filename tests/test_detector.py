@@ -35,10 +35,10 @@ from improbable.calibration import p_values, q_values
 from improbable.data.numeric import bend
 from improbable.errors import NotCalibratedError
 from improbable.explanations import Reference
-from improbable.model import typical_cells
 from improbable.priors import AggregatedPosterior, StandardNormal
 from improbable.randomness import numpy_generator, seed_sequence
 from improbable.settings import check_settings
+from improbable.typical import typical_cells
 from improbable.wording import AS_A_WHOLE
 
 RNG = np.random.default_rng(0)

@@ -34,6 +34,7 @@ from improbable import (
     load_scorer,
     model,
     save,
+    typical,
     vae,
 )
 from improbable.container import FORMAT, MAGIC, read_header
@@ -161,7 +162,7 @@ def test_constants_and_names_are_those_of_torch():
     assert densities.LOGIT_BOUND == likelihoods.LOGIT_BOUND
     assert network.LOG_SCALE_BOUND == vae.LOG_SCALE_BOUND
     assert DECIMALS == model.DECIMALS
-    assert set(network.SCORES) - model.PER_COLUMN == {"kl"}
+    assert set(network.SCORES) - typical.PER_COLUMN == {"kl"}
 
 
 @pytest.mark.parametrize("prior", ["aggregated", "normal"])

@@ -17,70 +17,11 @@ from numpy.typing import NDArray
 
 from improbable.data.parts import Floats
 from improbable.errors import FormatError
+from improbable.tails import FEWEST_ROWS, Tails
 
-TAIL_SHARE, FEWEST_IN_TAIL = 0.05, 10
-FEWEST_ROWS = 20
-LEAST_EXCESS, LEAST_SPREAD = 0.3, 1e-3
+LEAST_SPREAD = 1e-3
 LARGEST = 1e38
 CELLS = "cells"
-
-
-@dataclass(frozen=True)
-class Tails:
-    r"""Lower tails of some columns of numbers, exponential below a bound u.
-
-    .. math:: \log P(s \le x) = \log p_u - (u - x)_+ / e
-
-    Attributes
-    ----------
-    log_share : ndarray of shape (n_columns,)
-        Log of the share p_u of rows at or below the bound; 0 where too few rows tell.
-    bound : ndarray of shape (n_columns,)
-        u, in nats.
-    excess : ndarray of shape (n_columns,)
-        e, in nats: how far below the bound rows there lie, in the mean, or by the
-        median, which is :math:`e \log 2` and which single far rows do not move.
-    """
-
-    log_share: Floats
-    bound: Floats
-    excess: Floats
-
-    @classmethod
-    def fit(cls, values: Floats, least: float = LEAST_EXCESS, *, by_median: bool = False) -> Self:
-        """Tails of numbers of shape (n, n_columns), NaN where unknown; no e is below `least`."""
-        n = (~np.isnan(values)).sum(axis=0)
-        count = _in_tail(n)
-        ordered = np.sort(values, axis=0)  # NaN last
-        bound = ordered[np.maximum(count, 1) - 1, np.arange(len(n))]
-        known = n >= FEWEST_ROWS
-        bound = np.where(known, bound, -np.inf)
-        below = _below(values, bound)
-        excess = below.sum(axis=0) / np.maximum(count - 1, 1)
-        if by_median:
-            excess = _medians(below) / np.log(2.0)
-        log_share = np.where(known, np.log(np.maximum(count, 1) / (n + 1)), 0.0)
-        return cls(log_share, bound, np.maximum(excess, least))
-
-    def log_probs(self, values: Floats) -> Floats:
-        """Log P of values this low or lower, shape (n, n_columns); NaN is typical."""
-        found: Floats = self.log_share - _below(values, self.bound) / self.excess
-        return found
-
-
-def _in_tail(n: NDArray[np.intp]) -> NDArray[np.intp]:
-    share = np.ceil(TAIL_SHARE * n).astype(np.intp)
-    found: NDArray[np.intp] = np.minimum(np.maximum(share, FEWEST_IN_TAIL), n)
-    return found
-
-
-def _medians(below: Floats) -> Floats:
-    """Median of the positive numbers of each column; 0 where there are none."""
-    return np.array([np.median(c[c > 0.0]) if c.any() else 0.0 for c in below.T])
-
-
-def _below(values: Floats, bound: Floats) -> Floats:
-    return np.maximum(bound - np.where(np.isnan(values), np.inf, values), 0.0)
 
 
 @dataclass(frozen=True)
@@ -131,10 +72,9 @@ class CellTest:
         """
         if len(scores) < FEWEST_ROWS or not shares.shape[1] or not share:
             return None
-        columns = Tails.fit(_settled(learned))
+        columns = Tails.of_columns(_settled(learned))
         least = columns.log_probs(_settled(shares)).min(axis=1)
-        row = Tails.fit(scores[:, None], LEAST_SPREAD, by_median=True)
-        return cls(columns, row, Tails.fit(least[:, None], by_median=True), share)
+        return cls(columns, Tails.of_scores(scores, LEAST_SPREAD), Tails.of_scores(least), share)
 
     def __call__(self, scores: Floats, shares: Floats) -> Floats:
         """Scores of rows as they are, or lower where a cell says so.
@@ -148,15 +88,18 @@ class CellTest:
         """
         least = self.columns.log_probs(_settled(shares)).min(axis=1)
         log_p = self.cell.log_probs(least[:, None])[:, 0] + np.log(1.0 / self.share - 1.0)
-        beyond = log_p - self.row.log_share[0]
-        told = self.row.bound[0] + self.row.excess[0] * beyond
+        beyond = log_p - self.row.log_share[-1, 0]
+        told = self.row.bound[-1, 0] + self.row.excess[0] * beyond
         return np.where(beyond < 0.0, np.minimum(scores, told), scores)
 
     def to_array(self) -> Floats:
-        """All of it in one table of shape (3, n_columns + 3), the last column the share."""
-        parts = (self.columns, self.row, self.cell)
-        tails = [np.concatenate([getattr(p, name) for p in parts]) for name in FIELDS]
-        return np.column_stack([np.stack(tails), np.full(len(FIELDS), self.share)])
+        """All of it in one table: log shares, bounds and excesses, the last column the share.
+
+        Of shape (2 n_bounds + 1, n_columns + 3); rows and cells repeat their bound.
+        """
+        n_bounds = len(self.columns.bound)
+        tails = [one.to_table(n_bounds) for one in (self.columns, self.row, self.cell)]
+        return np.column_stack([*tails, np.full(2 * n_bounds + 1, self.share)])
 
     @classmethod
     def from_array(cls, table: Floats, n_columns: int) -> Self:
@@ -167,15 +110,13 @@ class CellTest:
         FormatError
             If it is of another number of columns, or no test.
         """
-        if table.shape != (len(FIELDS), n_columns + 3) or not _usable(table):
+        if table.ndim != 2 or table.shape[1] != n_columns + 3 or not _usable(table):
             raise FormatError("The stored test of cells does not fit. Save the model again.")
         columns, row, cell = (
-            Tails(*table[:, place]) for place in (slice(n_columns), slice(-3, -2), slice(-2, -1))
+            Tails.from_table(table[:, place])
+            for place in (slice(n_columns), slice(-3, -2), slice(-2, -1))
         )
         return cls(columns, row, cell, float(table[0, -1]))
-
-
-FIELDS = ("log_share", "bound", "excess")
 
 
 def cell_test(arrays: Mapping[str, NDArray[Any]], n_columns: int) -> CellTest | None:
@@ -191,7 +132,6 @@ def _settled(shares: Floats) -> Floats:
 
 
 def _usable(table: Floats) -> bool:
-    log_share, bound, excess = table[:, :-1]
-    share = table[0, -1]
-    finite = np.isfinite(log_share).all() and np.isfinite(excess).all()
-    return bool(finite and (excess > 0.0).all() and (bound < np.inf).all() and 0.0 < share <= 0.5)
+    """Whether a table of as many columns holds a test; before format 8 of one bound."""
+    one_sized = len(table) >= 3 and len(table) % 2 == 1 and 0.0 < table[0, -1] <= 0.5
+    return one_sized and Tails.from_table(table[:, :-1]).usable

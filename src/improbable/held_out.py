@@ -17,9 +17,10 @@ from improbable.errors import CalibrationWarning
 from improbable.explanations import Reference
 from improbable.generation import completed
 from improbable.lengths import Leveling
-from improbable.model import Model, as_batch, typical_cells
+from improbable.model import Model, as_batch
 from improbable.places import Places
 from improbable.priors import Prior, aggregated_posterior, widened_posterior
+from improbable.typical import typical_cells
 from improbable.vae import VAE, Batch
 
 REFERENCE_ROWS = 2_000

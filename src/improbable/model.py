@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +15,7 @@ from improbable import calibration, generation, scores
 from improbable.cells import CellTest
 from improbable.data.codec import Codec
 from improbable.data.parts import Bools, Floats
-from improbable.data.rows import DenseRows, Rows
+from improbable.data.rows import Rows
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.expectations import Conditional, stretches
@@ -31,12 +31,7 @@ from improbable.vae import VAE, Batch
 
 BLOCK_ENTRIES = 500_000
 DECIMALS = 9
-PER_COLUMN = frozenset(
-    {"expected_log_prob", "log_expected_prob", "log_marginal", "elbo", "conditional_log_prob"}
-)
-PARTIAL = frozenset({"elbo", "kl"})
-PROBED_CELLS = 4096
-MOST_PROBED = 256
+PIECE = 4_096
 
 
 @dataclass(frozen=True)
@@ -244,14 +239,20 @@ class Model:
         """Score that decides, shape (n,); a missing cell counts as a typical one of its column."""
         if self.cells is None:
             return self.comparable(self.score(rows, self.score_function), rows)
-        return self.judged(*self.score_with_shares(rows), rows)
+        found = [self.judged(*self.score_with_shares(some), some) for some in _pieces(rows)]
+        return np.concatenate(found)
 
     def decision_with_error(self, rows: Rows) -> tuple[Floats, Floats]:
         """Scores that decide, and the Monte-Carlo standard error of rows as a whole."""
-        name, function = self.score_function, scores.score_named(self.score_function)
         if self.cells is None:
-            score, error = self.score_with_error(rows, name)
+            score, error = self.score_with_error(rows, self.score_function)
             return self.comparable(score, rows), error
+        found = [self._judged_with_error(some) for some in _pieces(rows)]
+        score, error = np.concatenate(found, axis=1)
+        return score, error
+
+    def _judged_with_error(self, rows: Rows) -> Floats:
+        function = scores.score_named(self.score_function)
 
         def statistics(draws: scores.Draws) -> Tensor:
             shares = scores.shares(draws)
@@ -259,8 +260,8 @@ class Model:
             return torch.cat([torch.stack(both, dim=1), shares], dim=1)
 
         found = self.evaluate(rows, statistics).reshape(-1, 2 + len(self.codec.names))
-        error = np.round(found[:, 1], DECIMALS)
-        return self.judged(found[:, 0], found[:, 2:], rows), error
+        score = self.judged(found[:, 0], found[:, 2:], rows)
+        return np.stack([score, np.round(found[:, 1], DECIMALS)])
 
     def judged(self, score: Floats, shares: Floats, rows: Rows) -> Floats:
         """`comparable` scores, those of rows with an improbable cell lowered."""
@@ -338,61 +339,7 @@ def as_batch(rows: Rows, dtype: torch.dtype = torch.float64) -> Batch:
     return Batch(*(tensor.contiguous().T for tensor in found))
 
 
-def typical_cells(model: Model, rows: Rows) -> Floats:
-    """Nats that a missing cell of each column stands for in the decision score.
-
-    The median over rows of what the cell adds: its share of the log prob, or,
-    of a score that has no shares, the fall when the cell goes missing. Zero for
-    a column never observed, and for what a score leaves out.
-
-    Parameters
-    ----------
-    model : Model
-        Its `reference` holds the shares of `rows`.
-    rows : Rows
-        Held-out rows; a few of them are looked at column by column where need be.
-
-    Returns
-    -------
-    ndarray of shape (n_columns,)
-    """
-    n_columns = model.reference.shares.shape[1]
-    if model.vae.looks_back:  # cells are absent by nature, none is missing
-        return np.zeros(n_columns)
-    in_shares = model.score_function in PER_COLUMN
-    alone = model.reference.typical if in_shares else np.zeros(n_columns)
-    if model.codec.span is not None:
-        return (
-            alone - _spread_divergence(model, rows) if model.score_function in PARTIAL else alone
-        )
-    if in_shares or n_columns > MOST_PROBED:
-        return alone
-    probed = min(len(rows), max(8, min(64, PROBED_CELLS // n_columns)))
-    return Reference(_falls(model, rows.take(slice(probed)))).typical
-
-
-def _spread_divergence(model: Model, rows: Rows) -> Floats:
-    """Median KL(q to p), in equal parts to the columns, shape (n_columns,)."""
-    out = np.zeros(len(model.codec.names))
-    columns = np.unique(model.codec.part_columns)
-    out[columns] = -np.median(model.score(rows, "kl")) / len(columns)
-    return out
-
-
-def _falls(model: Model, rows: Rows) -> Floats:
-    """Fall of the decision score when a cell goes missing, shape (n, n_columns)."""
-    whole = model.score(rows, model.score_function)
-    known = {f.name: np.asarray(getattr(rows, f.name)) for f in fields(DenseRows)}
-    columns = np.asarray(model.codec.part_columns)
-    widths = [part.width for part in model.codec.parts]
-    entry_columns = np.repeat(columns, widths)
-    out = np.where(rows.missing, np.nan, 0.0)
-    for column in np.unique(columns):
-        seen = {
-            "values": known["values"] * (entry_columns != column),
-            "observed": known["observed"] & (columns != column),
-            "offsets": known["offsets"] * (np.arange(out.shape[1]) != column),
-        }
-        fewer = DenseRows(**{**known, **seen})
-        out[:, column] += whole - model.score(fewer, model.score_function)
-    return out
+def _pieces(rows: Rows) -> Iterator[Rows]:
+    """A few rows at a time, so that what is told of every cell is never held of all rows."""
+    for start in range(0, max(len(rows), 1), PIECE):
+        yield rows.take(slice(start, start + PIECE))

@@ -19,7 +19,7 @@ from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
 from improbable.errors import ImprobableWarning
 from improbable.generation import Mixture as Predictive
-from improbable.model import PARTIAL, Model
+from improbable.model import Model
 from improbable.networks import MemberMLP
 from improbable.places import places_of
 from improbable.portable.densities import DENSITIES
@@ -30,6 +30,7 @@ from improbable.portable.shares import score_with_shares
 from improbable.portable.shares import shares as shares_of
 from improbable.priors import AggregatedPosterior, Prior
 from improbable.priors import StandardNormal as TorchNormal
+from improbable.typical import PARTIAL
 
 PROBES = 6
 
