@@ -9,10 +9,10 @@ know nothing of each other, in the second two factors move most of them, the thi
 with names of one row in 300 in three columns, that of the name never seen among them, and with
 tails as those of a t distribution with two degrees of freedom in two. In 600 new rows one cell
 is changed, the same way in all; the first table holds the shares of them with p-values at most
-.01, and that of 3,000 rows left as they are. Beside it stand an isolation forest and nearest neighbors
-on standardized and one-hot encoded columns, whose p-values come from a fifth of the rows kept out.
-The second table holds means over sets of ADBench, one-class, as `benchmarks/adbench.py` has them,
-but with at most 8,000 rows ranked. Figures are means over seeds.
+.01, and that of 3,000 rows left as they are. Beside it stand an isolation forest and nearest
+neighbors on standardized and one-hot encoded columns, whose p-values come from a fifth of the rows
+kept out. The second table holds means over sets of ADBench, one-class, as `benchmarks/adbench.py`
+has them, but with at most 8,000 rows ranked. Figures are means over seeds.
 """
 
 from __future__ import annotations
