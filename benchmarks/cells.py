@@ -1,6 +1,6 @@
 """Rows with one odd cell, judged with and without a share of the false alarms left to cells.
 
-    python benchmarks/cells.py                             # a quarter of an hour
+    python benchmarks/cells.py                             # under ten minutes
     python benchmarks/cells.py --seeds 0 --sets Wilt wine  # less of it
     python benchmarks/cells.py --markdown docs/odd-cells.md
 
