@@ -20,7 +20,7 @@ from improbable.cli import (
     commands_rows,
     commands_stream,
 )
-from improbable.cli.console import errors_as_lines
+from improbable.cli.console import errors_as_lines, hinting_at_patterns
 
 
 class Guarded(TyperGroup):
@@ -28,7 +28,7 @@ class Guarded(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the chosen command."""
-        with errors_as_lines(debug=bool(ctx.params.get("debug"))):
+        with errors_as_lines(debug=bool(ctx.params.get("debug"))), hinting_at_patterns():
             return super().invoke(ctx)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from improbable.cli.console import counted
 from improbable.data import pictures
-from improbable.data.files import read_table
+from improbable.data.files import pattern_of, read_table
 from improbable.data.images import FEWEST, ImageCodec
 from improbable.data.pictures import EXTENSIONS, Images, read_images
 from improbable.errors import DataError
@@ -191,7 +191,9 @@ def _of_files(path: str) -> Album:
     if os.path.isdir(path):
         folder, names = path, sorted(n for n in os.listdir(path) if n.lower().endswith(EXTENSIONS))
     if not names:
-        raise DataError(f"{path} holds no image files ({', '.join(EXTENSIONS)}).")
+        tables = pattern_of(folder)
+        hint = f" Its tables are read by '{tables}'." if tables else ""
+        raise DataError(f"{path} holds no image files ({', '.join(EXTENSIONS)}).{hint}")
     return Album(pa.table({IMAGE: pa.array(names, pa.string())}), folder or ".")
 
 

@@ -30,6 +30,7 @@ _OPTIONS = {
 }
 _BROKEN_PIPE = 141
 INTERRUPTED = 130
+SEVERAL = "A pattern in quotes, as in 'logs/*.csv', reads several files."
 
 
 def say(text: str) -> None:
@@ -99,6 +100,18 @@ def errors_as_lines(*, debug: bool) -> Iterator[None]:
             raise
         say(f"error: {complaint(error)}")
         raise typer.Exit(2) from None
+
+
+@contextmanager
+def hinting_at_patterns() -> Iterator[None]:
+    """Say how several files are read to who names several, as a shell does of a pattern."""
+    try:
+        yield
+    except Exception as error:  # of a class that is not public in every version of typer
+        message = getattr(error, "message", None)
+        if isinstance(message, str) and "unexpected extra argument" in message:
+            error.message = f"{message}. {SEVERAL}"  # type: ignore[attr-defined]
+        raise
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import os
 
 from improbable.data.files import format_of
 from improbable.data.pictures import EXTENSIONS
+from improbable.data.several import files_of
 from improbable.errors import DataError
 
 
@@ -27,8 +28,16 @@ def check_destination(path: str) -> None:
 def check_apart(path: str, *others: str | None) -> None:
     """Refuse to write over what is read, or what else is written."""
     for other in others:
-        if other not in (None, "-") and _same(path, str(other)):
+        if other not in (None, "-") and any(_same(path, one) for one in _files(str(other))):
             raise DataError(f"{path} is named twice. Name another file for the output.")
+
+
+def _files(path: str) -> list[str]:
+    """Files a path stands for, or the one still to be written."""
+    try:
+        return files_of(path)
+    except DataError:
+        return [path]
 
 
 def _same(path: str, other: str) -> bool:

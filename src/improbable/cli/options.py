@@ -13,7 +13,8 @@ Input = Annotated[
     typer.Argument(
         metavar="INPUT",
         help=(
-            "Table in CSV, TSV, Parquet, Arrow or JSON Lines; - is standard input. "
+            "Table in CSV, TSV, Parquet, Arrow or JSON Lines; - is standard input, and "
+            "'logs/*.csv', in quotes, all files that match. "
             "Images: a folder of them, an .npz or an .npy."
         ),
         show_default=False,

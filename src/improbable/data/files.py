@@ -25,6 +25,7 @@ from improbable.data.json_lines import json_contents
 from improbable.data.lines import write_csv, write_header, write_json
 from improbable.data.native import without_views
 from improbable.data.parquet import parquet_appender
+from improbable.data.several import files_of, in_schema, join_lines, joined_schema
 from improbable.errors import DataError
 
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -48,8 +49,19 @@ def format_of(path: Path, override: str | None = None) -> str:
     format = override or ("csv" if name == "-" else next(fits, None))
     if format in FORMATS:
         return format
+    if not override and os.path.isdir(name):
+        pattern = pattern_of(name) or os.path.join(name, "*.csv")
+        raise DataError(f"{name} is a folder. Name a file in it, or several, as in '{pattern}'.")
     what = f"{override} is no format" if override else f"{name} does not tell its format"
     raise DataError(f"{what}. Pass one of {', '.join(FORMATS)}, as in --format csv.")
+
+
+def pattern_of(folder: str) -> str | None:
+    """Pattern of the tables in a folder, those of the first format there is; None without."""
+    names = tuple(name.lower() for name in os.listdir(folder))
+    known = (extension for extensions in FORMATS.values() for extension in extensions)
+    found = (one for one in known if any(name.endswith(one) for name in names))
+    return next((os.path.join(folder, f"*{extension}") for extension in found), None)
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,8 @@ def read_batches(
     Parameters
     ----------
     path : str or path-like
-        "-" is standard input. The extension decides on the format, unless it is given.
+        "-" is standard input, and a pattern such as "logs/*.csv" all files that it matches,
+        in order of their names. The extension decides on the format, unless it is given.
     text : bool
         Keep the cells of CSV as they are written: every column holds strings, and only the
         empty cell is null. Otherwise types are inferred from all rows, held in memory, and
@@ -87,18 +100,32 @@ def read_batches(
         raise it too. The message names the row or line where it is known.
     """
     name, format = os.fspath(path), format_of(path, format)
-    if name != "-" and not os.path.exists(name):
+    names = files_of(name)
+    if name != "-" and not os.path.exists(names[0]):
         raise DataError(f"there is no file {name}. Check its spelling and folder.")
     problem = f"{'standard input' if name == '-' else name} cannot be read as {format}"
-    blame = partial(blaming, problem, "Repair it, or pass its true format.")
+    again = partial(read_batches, format=format, text=text)
+    blame = partial(_blaming, names, again, problem)
     with ExitStack() as stack:
         with blame():
-            stream = _opened(name, stack)
-            found, batches = _contents(stream, format, batch_rows, text=text)
+            found, batches = _contents(names, format, batch_rows, stack, text=text)
             schema = without_views(found)
             _check_names(schema.names)
             schema.to_string()  # fails for nested names that are not UTF-8
         return Reader(schema, _resliced(batches, batch_rows, blame), stack.pop_all())
+
+
+@contextmanager
+def _blaming(names: list[str], again: Callable[[str], Reader], problem: str) -> Iterator[None]:
+    """Blame a file, that one of several which cannot be read alone either."""
+    try:
+        with blaming(problem, "Repair it, or pass its true format."):
+            yield
+    except DataError:
+        for name in names if len(names) > 1 else ():
+            for _ in again(name).batches():
+                pass
+        raise
 
 
 def read_table(path: Path, *, format: str | None = None) -> pa.Table:
@@ -107,25 +134,69 @@ def read_table(path: Path, *, format: str | None = None) -> pa.Table:
     return pa.Table.from_batches(reader.batches(), schema=reader.schema)
 
 
+def _contents(
+    names: list[str], format: str, batch_rows: int, stack: ExitStack, *, text: bool
+) -> Contents:
+    if format == "jsonl":
+        return json_contents(_lines_of(names, stack, header=False))
+    if format in _DELIMITERS:
+        lines = _lines_of(names, stack, header=True)
+        return csv_contents(lines, _DELIMITERS[format], text=text)
+    if len(names) == 1:
+        return _typed_contents(_opened(names[0], stack), format, batch_rows)
+    schemas = []
+    for name in names:
+        with ExitStack() as once:
+            schemas.append((name, _typed_contents(_opened(name, once), format, batch_rows)[0]))
+    schema = joined_schema(schemas)
+    return schema, in_schema(_one_by_one(names, format, batch_rows), schema)
+
+
+def _one_by_one(names: list[str], format: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    for name in names:
+        with ExitStack() as once:
+            yield from _typed_contents(_opened(name, once), format, batch_rows)[1]
+
+
 def _opened(name: str, stack: ExitStack) -> Any:
     """Open a file on disk: what is compressed or piped is copied there first."""
-    stream: Any = sys.stdin.buffer if name == "-" else stack.enter_context(open(name, "rb"))
-    source = stack.enter_context(gzip.open(stream)) if name.lower().endswith(".gz") else stream
-    if name == "-" or source is not stream or not stream.seekable():
-        stream = stack.enter_context(tempfile.NamedTemporaryFile())
-        shutil.copyfileobj(source, stream)
-        stream.seek(0)
+    source, is_plain = _source(name, stack)
+    if is_plain:
+        return source
+    stream = stack.enter_context(tempfile.NamedTemporaryFile())
+    shutil.copyfileobj(source, stream)
+    stream.seek(0)
     return stream
 
 
-def _contents(stream: IO[bytes], format: str, batch_rows: int, *, text: bool) -> Contents:
+def _source(name: str, stack: ExitStack) -> tuple[Any, bool]:
+    """Open bytes of a file, not compressed, and whether they are those of a file on disk."""
+    stream: Any = sys.stdin.buffer if name == "-" else stack.enter_context(open(name, "rb"))
+    if name.lower().endswith(".gz"):
+        return stack.enter_context(gzip.open(stream)), False
+    return stream, name != "-" and stream.seekable()
+
+
+def _lines_of(names: list[str], stack: ExitStack, *, header: bool) -> Any:
+    """Open a file of text, or one of the lines of several."""
+    if len(names) == 1:
+        return _opened(names[0], stack)
+    stream = stack.enter_context(tempfile.NamedTemporaryFile())
+    join_lines(_sources(names), stream, header=header)
+    stream.seek(0)
+    return stream
+
+
+def _sources(names: list[str]) -> Iterator[tuple[str, Any]]:
+    for name in names:
+        with ExitStack() as once:
+            yield name, _source(name, once)[0]
+
+
+def _typed_contents(stream: IO[bytes], format: str, batch_rows: int) -> Contents:
     if format == "parquet":
         file = pq.ParquetFile(stream, buffer_size=1 << 16, pre_buffer=False)
         return file.schema_arrow, file.iter_batches(batch_rows)
-    if format == "jsonl":
-        return json_contents(stream)
-    if format in _DELIMITERS:
-        return csv_contents(stream, _DELIMITERS[format], text=text)
     magic = stream.read(6)
     stream.seek(0)
     if magic != b"ARROW1":

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from improbable.data.files import format_of, open_writer, read_batches, read_table
 from improbable.data.parts import Bools, Floats
+from improbable.data.several import files_of
 
 LARGE_TEXT = 500_000_000
 Keep = Callable[[pa.RecordBatch], Bools | None]
@@ -88,12 +89,9 @@ class _Sample:
 
 
 def _is_large_text(path: str, format: str | None) -> bool:
-    on_disk = path != "-" and os.path.isfile(path)
-    return (
-        on_disk
-        and format_of(Path(path), format) in ("csv", "tsv")
-        and os.path.getsize(path) > LARGE_TEXT
-    )
+    if path == "-" or format_of(path, format) not in ("csv", "tsv"):
+        return False
+    return sum(os.path.getsize(one) for one in files_of(path) if os.path.isfile(one)) > LARGE_TEXT
 
 
 def _retyped(table: pa.Table) -> pa.Table:
