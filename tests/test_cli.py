@@ -909,7 +909,7 @@ def test_what_cannot_be_read_is_one_line(command, new, model, tmp_path):
     (tmp_path / "torn.parquet").write_bytes(b"PAR1")
     for args, message in (
         (["absent.csv", "-m", model], "there is no file absent.csv. Check"),
-        ([tmp_path, "-m", model], "does not tell its format. Pass one of csv"),
+        ([tmp_path, "-m", model], "is a folder. Name a file in it, or several, as in '"),
         ([tmp_path / "torn.parquet", "-m", model], "cannot be read as parquet"),
         ([new, "-m", "absent"], "no model file absent. Check the path"),
         ([new, "-m", new], "not a model file"),
@@ -924,7 +924,8 @@ def test_what_cannot_be_read_is_one_line(command, new, model, tmp_path):
 def test_what_cannot_be_written_is_said_first(command, model, tmp_path):
     for place, message in (
         (tmp_path / "no" / "o.csv", "is no folder that can be written to"),
-        (tmp_path, "--output-format csv"),
+        (tmp_path, "is a folder. Name a file in it."),
+        (tmp_path / "o", "--output-format csv"),
         (tmp_path / "o.xls", "Pass one of csv, tsv, parquet, arrow, jsonl, as in --output-format"),
     ):
         assert message in fails(command, "absent.csv", "-m", model, "-o", place)

@@ -273,7 +273,8 @@ def test_every_flagged_row_has_a_reason_and_no_other_one(detector, new):
     flagged = found["is_outlier"].to_numpy()
     assert (found["top_reasons"][flagged] != "").all()
     assert (found["top_reasons"][~flagged] == "").all()
-    said = [detector.explain(new).reasons(row) for row in range(len(new))]
+    explained = detector.explain(new)
+    said = [explained.reasons(row) for row in range(len(new))]
     whole = np.array([not reasons for reasons in said]) & flagged
     assert whole.any()
     assert set(found["top_reasons"][whole]) == {AS_A_WHOLE}

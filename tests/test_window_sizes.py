@@ -170,5 +170,5 @@ def test_last_rows_of_a_series_spread_as_others():
     found = detector.score_samples(new).reshape(400, N_ROWS)
     within, at_end = found[:, LENGTH:-LENGTH].std(), found[:, -1].std()
     assert 0.75 < at_end / within < 1.25
-    raw = detector.scores(new)["elbo"].to_numpy().reshape(400, N_ROWS)
+    raw = detector.reconstruction_probability(new, "elbo").reshape(400, N_ROWS)
     assert raw[:, -1].std() > 1.15 * raw[:, LENGTH:-LENGTH].std()

@@ -31,8 +31,8 @@ class Tails:
     bound : ndarray of shape (n_bounds, n_columns)
         u_k in nats, in ascending order.
     excess : ndarray of shape (n_columns,)
-        e, in nats: how far below the last bound rows in the tail lie, in the mean, or
-        by the median, which is :math:`e \log 2` and which single far rows do not move.
+        e, in nats: how far below a bound rows lie, in the mean, or by the median, which
+        is :math:`e \log 2` and which single far rows do not move.
     """
 
     log_share: Floats
@@ -44,11 +44,11 @@ class Tails:
         """Tails of numbers of shape (n, n_columns), NaN where unknown.
 
         Names of one row in some hundreds end in a step, which no law foresees, so
-        the rows themselves tell, as far down as two of them.
+        the rows themselves tell, as far down as two of them; e is the least of the
+        mean excesses below the ranks of 16, of 32, and of the end of the tail.
         """
         tail = _Tail.of(values)
-        mean = tail.below.sum(axis=0) / np.maximum(tail.count - 1, 1)
-        return tail.at((*RANKS, len(values)), np.maximum(mean, LEAST_EXCESS))
+        return tail.at((*RANKS, len(values)), np.maximum(tail.least_mean_excess(), LEAST_EXCESS))
 
     @staticmethod
     def of_scores(values: Floats, least: float = LEAST_EXCESS) -> "Tails":
@@ -109,6 +109,16 @@ class _Tail:
     below: Floats
     n: NDArray[np.intp]
     count: NDArray[np.intp]
+
+    def least_mean_excess(self) -> Floats:
+        """Mean distance below the rank, of some ranks, where it is least."""
+        found = []
+        for rank in (16, 32, len(self.ordered)):
+            place = np.maximum(np.minimum(rank, self.count), 1)
+            end = np.take_along_axis(self.below, place[None] - 1, axis=0)
+            within = np.arange(len(self.below))[:, None] < place
+            found.append(((self.below - end) * within).sum(axis=0) / np.maximum(place - 1, 1))
+        return np.minimum.reduce(found)
 
     @classmethod
     def of(cls, values: Floats) -> Self:

@@ -53,6 +53,8 @@ def _same(path: str, other: str) -> bool:
 def check_output(path: str, format: str | None, *others: str | None) -> None:
     """Refuse a path that rows cannot be written to, of no known format, or one of `others`."""
     check_apart(path, *others)
+    if os.path.isdir(path):
+        check_destination(path)
     try:
         format_of(path, format)
     except DataError as error:
