@@ -45,6 +45,15 @@ def dates(n, step=1):
         (RNG.poisson(4.0, N).astype(float), "Count"),
         (np.append(RNG.poisson(4.0, N), np.nan), "Count"),
         (RNG.integers(0, 10**9, N), "Count"),
+        (RNG.choice([200, 301, 302, 404, 500], N), "Categorical"),
+        (RNG.choice([4624, 4625, 4634, 4672, 4688], N), "Categorical"),
+        (RNG.choice([200, 301, 302, 404, 500], 90), "Count"),  # too few rows to tell
+        (RNG.choice([100, 200, 300, 500], N), "Count"),  # steps of a hundred
+        (RNG.choice([2018, 2019, 2021, 2024], N), "Count"),  # as many years, nearly
+        (RNG.choice([22, 80, 443], N), "Count"),
+        (RNG.choice([-200, 301, 404], N), "Real"),
+        (RNG.choice([200.5, 301.0, 404.0], N), "Real"),
+        (RNG.integers(100, 140, N), "Count"),
         ([0, 1] * 20, "Binary"),
         ([0.0, 1.0, np.nan] * 20, "Binary"),
         ([1, 2] * 20, "Binary"),

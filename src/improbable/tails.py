@@ -118,7 +118,8 @@ class _Tail:
             end = np.take_along_axis(self.below, place[None] - 1, axis=0)
             within = np.arange(len(self.below))[:, None] < place
             found.append(((self.below - end) * within).sum(axis=0) / np.maximum(place - 1, 1))
-        return np.minimum.reduce(found)
+        least: Floats = np.minimum.reduce(found)
+        return least
 
     @classmethod
     def of(cls, values: Floats) -> Self:

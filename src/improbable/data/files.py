@@ -24,6 +24,7 @@ from improbable.data.delimited import Contents, csv_contents
 from improbable.data.json_lines import json_contents
 from improbable.data.lines import write_csv, write_header, write_json
 from improbable.data.native import without_views
+from improbable.data.nested import flat, flat_schema
 from improbable.data.parquet import parquet_appender
 from improbable.data.several import files_of, in_schema, join_lines, joined_schema
 from improbable.errors import DataError
@@ -109,7 +110,7 @@ def read_batches(
     with ExitStack() as stack:
         with blame():
             found, batches = _contents(names, format, batch_rows, stack, text=text)
-            schema = without_views(found)
+            schema = flat_schema(without_views(found))
             _check_names(schema.names)
             schema.to_string()  # fails for nested names that are not UTF-8
         return Reader(schema, _resliced(batches, batch_rows, blame), stack.pop_all())
@@ -147,7 +148,8 @@ def _contents(
     schemas = []
     for name in names:
         with ExitStack() as once:
-            schemas.append((name, _typed_contents(_opened(name, once), format, batch_rows)[0]))
+            found = _typed_contents(_opened(name, once), format, batch_rows)[0]
+            schemas.append((name, flat_schema(found)))
     schema = joined_schema(schemas)
     return schema, in_schema(_one_by_one(names, format, batch_rows), schema)
 
@@ -219,7 +221,7 @@ def _resliced(batches: Iterable[Any], batch_rows: int, blame: Blame) -> Iterator
         for batch in batches:
             batch.validate(full=True)  # offsets in a damaged file may point anywhere in memory
             for start in range(0, batch.num_rows, batch_rows):
-                yield without_views(batch.slice(start, batch_rows))
+                yield flat(without_views(batch.slice(start, batch_rows)))
 
 
 @dataclass(frozen=True)

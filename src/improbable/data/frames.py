@@ -18,11 +18,13 @@ from improbable.data.clock import clock_type, read_clock
 from improbable.data.lines import TICKS
 from improbable.data.native import (
     index_columns,
+    is_null,
     narrowed,
     refuse_what_is_no_table,
     without_periods,
     without_views,
 )
+from improbable.data.nested import flat_rows, parents, unnested
 from improbable.data.octets import read_bytes
 from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn, Values, arrow_column
@@ -108,7 +110,7 @@ def read_frame(data: Any, wanted: Collection[str] | None = None) -> Frame:
     Raises
     ------
     DataError
-        If it is no table, names repeat, or cells hold lists or dicts.
+        If it is no table, names repeat, or cells hold lists.
     ValueError, TypeError
         scikit-learn's own messages about arrays: sparse, complex, not two-dimensional.
     """
@@ -117,7 +119,8 @@ def read_frame(data: Any, wanted: Collection[str] | None = None) -> Frame:
         data = _from_dicts(data, wanted)
     if isinstance(data, pa.RecordBatch):
         data = pa.Table.from_batches([data])
-    data, unread = narrowed(data, wanted)
+    asked = None if wanted is None else set(wanted) | parents(wanted)
+    data, unread = narrowed(data, asked)
     data = without_views(data) if isinstance(data, pa.Table) else without_periods(data)
     try:
         frame = nw.from_native(data)
@@ -127,16 +130,17 @@ def read_frame(data: Any, wanted: Collection[str] | None = None) -> Frame:
         return _read_array(data)
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
-    others = () if wanted is None else tuple(n for n in frame.columns if str(n) not in wanted)
+    others = () if asked is None else tuple(n for n in frame.columns if str(n) not in asked)
     if others:
         unread, frame = unread + others, frame.drop(others)
-    read = _read_narwhals(frame)
+    read = _read_narwhals(frame, wanted)
     return replace(read, index_columns=index_columns(data), unread=unread)
 
 
 def _from_dicts(rows: Sequence[Any], wanted: Collection[str] | None) -> pa.Table:
     if not all(isinstance(row, dict) for row in rows):
         raise DataError("A list of dicts holds something else. Pass one dict for each row.")
+    rows = flat_rows(rows)
     names = dict.fromkeys(name for row in rows for name in row)
     nothing, columns = pa.nulls(len(rows)), {}
     for name in names:
@@ -151,7 +155,7 @@ def arrow_cells(cells: list[Any], kind: pa.DataType | None = None) -> pa.Array:
         found = pa.array(cells, kind)
         if not pa.types.is_temporal(found.type) or all(map(_is_no_tick, cells)):
             return found
-    present = [None if _is_missing(cell) else cell for cell in cells]
+    present = [None if is_null(cell) else cell for cell in cells]
     if present.count(None) > cells.count(None):
         return arrow_cells(present, kind)
     return pa.array(_as_text(cells), pa.string())
@@ -160,15 +164,15 @@ def arrow_cells(cells: list[Any], kind: pa.DataType | None = None) -> pa.Array:
 def _is_no_tick(cell: Any) -> bool:
     """Whether a cell is no number and no NaT, which pyarrow takes for ticks beside times."""
     number = isinstance(cell, NUMBERS) and not isinstance(cell, np.timedelta64)
-    return cell is None or not (number or _is_missing(cell))
+    return cell is None or not (number or is_null(cell))
 
 
-def _read_narwhals(frame: nw.DataFrame[Any]) -> Frame:
-    names = [str(name) for name in frame.columns]
-    repeated = sorted(name for name, times in Counter(names).items() if times > 1)
+def _read_narwhals(frame: nw.DataFrame[Any], wanted: Collection[str] | None) -> Frame:
+    series = [pair for column in frame.iter_columns() for pair in unnested(column)]
+    repeated = sorted(n for n, times in Counter(name for name, _ in series).items() if times > 1)
     if repeated:
         raise DataError(f"Column names repeat: {', '.join(repeated)}. Rename them apart.")
-    columns = dict(zip(names, map(_read_series, frame.iter_columns()), strict=True))
+    columns = {name: _read_series(s) for name, s in series if wanted is None or name in wanted}
     rows = nw.maybe_get_index(frame)
     labels = {str(name): name for name in frame.columns if not isinstance(name, str)}
     return Frame(columns, len(frame), str(frame.implementation.value), rows, labels)
@@ -242,16 +246,16 @@ def _read_objects(values: Iterable[Any]) -> RawColumn:
     cells = list(values)
     if set(map(type, cells)) <= WORDS:
         return RawColumn(_as_text(cells), "text", "String")
-    present = [v for v in cells if not _is_missing(v)]
+    present = [v for v in cells if not is_null(v)]
     if present and all(isinstance(v, OCTETS) for v in present):
-        words, name = read_bytes(None if _is_missing(v) else v for v in cells)
+        words, name = read_bytes(None if is_null(v) else v for v in cells)
         return RawColumn(words, "text", name)
     if present and all(isinstance(v, dt.time) for v in present):
-        return _clocks(pa.array([None if _is_missing(v) else v for v in cells], pa.time64("us")))
+        return _clocks(pa.array([None if is_null(v) else v for v in cells], pa.time64("us")))
     if present and all(isinstance(v, TRUTH) for v in present):
         return RawColumn(_as_text(cells), "text", "Boolean")
     if present and all(isinstance(v, NUMBERS) for v in present):
-        numbers = [np.nan if _is_missing(v) else _as_float(v) for v in cells]
+        numbers = [np.nan if is_null(v) else _as_float(v) for v in cells]
         return RawColumn(np.array(numbers), "number", "Float64")
     return RawColumn(_as_text(cells), "text", "String")
 
@@ -263,16 +267,10 @@ def _as_float(value: Any) -> float:
         return np.inf if value > 0 else -np.inf
 
 
-def _is_missing(value: Any) -> bool:
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return not isinstance(value, str) and bool(value != value)
-
-
 def _as_text(values: Iterable[Any]) -> Values:
     cells = list(values)
     out = np.empty(len(cells), dtype=object)
-    out[:] = [v if type(v) is str else None if _is_missing(v) else _word(v) for v in cells]
+    out[:] = [v if type(v) is str else None if is_null(v) else _word(v) for v in cells]
     return out
 
 

@@ -27,6 +27,7 @@ IDENTIFIER_SHARE = 0.9
 IDENTIFIER_ROWS = 20
 REPEATS = 7.0
 MOST_CODES, MOST_UNREAD = 20, 0.1
+FEWEST_OF_A_CODE, FARTHEST_STEPS = 20, 4.0
 PROBE = 200
 _SIZE = r"(?:\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+,\d+|\d+(?:[.,]\d+)?)"
 _UNIT = r"(?:[%€$£¥₹]|EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|HUF|CAD|AUD|NZD|BRL|ZAR)"
@@ -92,6 +93,8 @@ def _infer_number(values: Floats, *, named: bool, whole_type: bool) -> ColumnKin
     finite = present[np.isfinite(present)]
     if named and whole_type and _counts_rows(finite, distinct):
         return Identifier()
+    if named and whole_type and _are_codes(finite, distinct):
+        return Categorical()
     if distinct[0] < 0.0:
         return Real()
     if whole:
@@ -109,6 +112,19 @@ def _counts_rows(finite: Floats, distinct: Floats) -> bool:
     if n < IDENTIFIER_ROWS or len(distinct) < n:
         return False
     return bool(n * (n - 1) > 2.0 * REPEATS * (distinct[-1] - distinct[0] + 1.0))
+
+
+def _are_codes(finite: Floats, distinct: Floats) -> bool:
+    """Whether whole numbers are names, as the codes of HTTP and the kinds of events are.
+
+    They are few, of three digits or more, as many each, and far apart for no reason
+    of steps; amounts of such size take many values or even ones.
+    """
+    few = 3 <= len(distinct) <= MOST_CODES and len(finite) >= FEWEST_OF_A_CODE * len(distinct)
+    if not few or distinct[0] < 100.0 or len(str(int(distinct[0]))) != len(str(int(distinct[-1]))):
+        return False
+    gaps = np.diff(distinct).astype(np.int64)
+    return bool(gaps.mean() >= FARTHEST_STEPS * np.gcd.reduce(gaps))
 
 
 def _infer_text(values: Values, *, named: bool) -> ColumnKind:

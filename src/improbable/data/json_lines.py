@@ -10,6 +10,7 @@ import pyarrow as pa
 from improbable.data.blame import Blame, blaming
 from improbable.data.delimited import BLOCK, Contents
 from improbable.data.frames import arrow_cells
+from improbable.data.nested import flat_rows, parents
 from improbable.errors import DataError
 
 Rows = list[dict[str, Any]]
@@ -26,7 +27,8 @@ def json_contents(stream: IO[bytes]) -> Contents:
             for name, cells in _columns(rows).items():
                 types[name] = _wider(name, types.get(name, pa.null()), _type(name, cells))
     stream.seek(0)
-    schema = pa.schema(list(types.items()))
+    empty = {name for name in parents(types) if pa.types.is_null(types.get(name, pa.string()))}
+    schema = pa.schema([(name, kind) for name, kind in types.items() if name not in empty])
     return schema, (_batch(rows, schema) for _, rows in _blocks(stream))
 
 
@@ -39,7 +41,8 @@ def _blocks(stream: IO[bytes]) -> Iterator[tuple[Blame, Rows]]:
         for number, line in enumerate(lines, first):
             with blaming(f"line {number}", "Write one JSON object a line."):
                 rows += [{**json.loads(line)}] if line.strip() else []
-        yield partial(blaming, f"lines {first} to {last}", "Give each name one type."), rows
+        blame = partial(blaming, f"lines {first} to {last}", "Give each name one type.")
+        yield blame, flat_rows(rows)
 
 
 def _columns(rows: Rows) -> dict[str, list[Any]]:

@@ -104,3 +104,10 @@ def without_periods(data: Any) -> Any:
     for name in found:
         started[name] = data[name].dt.to_timestamp()
     return started
+
+
+def is_null(value: Any) -> bool:
+    """Whether a cell is None, NaN, or what data frames have in their place."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return not isinstance(value, str) and bool(value != value)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.data.frames import Frame, read_frame
+from improbable.data.nested import flat_rows
 from improbable.data.parts import Bools, Floats
 from improbable.data.raw import RawColumn, as_times
 from improbable.data.rows import DenseRows
@@ -190,6 +191,7 @@ class Reader:
 
     def _of_dicts(self, rows: list[Any]) -> Frame:
         """Columns of dicts: what a dict does not name is missing, as null is."""
+        rows = flat_rows(rows) if all(isinstance(row, dict) for row in rows) else rows
         names = [column.name for column in self._asked]
         head = [name for name in self._head if name is not None]
         for row in rows:
