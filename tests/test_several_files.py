@@ -96,6 +96,12 @@ def test_the_file_to_blame_is_named(name, first, second, said, tmp_path):
         contents(read_batches(str(tmp_path / f"*.{name}"), text=True))
 
 
+def test_views_of_text_go_with_text(tmp_path):
+    for i, kind in enumerate((pa.string_view(), pa.string())):
+        write(str(tmp_path / f"{i}.arrow"), pa.table({"x": pa.array([str(i)], kind)}))
+    assert read_table(str(tmp_path / "*.arrow"))["x"].to_pylist() == ["0", "1"]
+
+
 def test_files_with_types_to_blame(tmp_path):
     write(str(tmp_path / "0.parquet"), pa.table({"x": [1], "y": ["a"]}))
     write(str(tmp_path / "1.parquet"), pa.table({"x": ["one"], "y": ["a"]}))

@@ -149,7 +149,7 @@ def _contents(
     for name in names:
         with ExitStack() as once:
             found = _typed_contents(_opened(name, once), format, batch_rows)[0]
-            schemas.append((name, flat_schema(found)))
+            schemas.append((name, flat_schema(without_views(found))))
     schema = joined_schema(schemas)
     return schema, in_schema(_one_by_one(names, format, batch_rows), schema)
 

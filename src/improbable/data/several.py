@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import pyarrow as pa
 
+from improbable.data.native import without_views
 from improbable.data.nested import flat
 from improbable.errors import DataError
 
@@ -99,7 +100,7 @@ def _widest(column: str, schemas: Sequence[tuple[str, pa.Schema]]) -> pa.Field:
 def in_schema(batches: Iterable[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Batches with the columns of a schema in its order, and its types."""
     for batch in batches:
-        yield flat(batch).select(schema.names).cast(schema)
+        yield flat(without_views(batch)).select(schema.names).cast(schema)
 
 
 def _other_columns(name: str, first: str) -> str:
