@@ -3,6 +3,7 @@ import signal
 import threading
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAY_worker_niceness", "0")  # as nice ones wait for the tests beside them
 
 import numpy as np
 import pandas as pd

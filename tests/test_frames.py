@@ -16,9 +16,9 @@ from pandas.testing import assert_frame_equal
 from polars.testing import assert_frame_equal as assert_polars_equal
 
 from improbable.data.columns import Binary
+from improbable.data.fitted_column import Column
 from improbable.data.frames import read_frame, write_frame
 from improbable.data.raw import RawColumn, arrow_column, as_storage, as_times, shown_time, zone_of
-from improbable.data.schema import Column
 from improbable.data.table import TableCodec
 from improbable.data.texts import number_text, parse_number, parse_time, plain_words, time_text
 from improbable.errors import DataError

@@ -12,7 +12,6 @@ from improbable.data.clock import clock_text, is_clock
 from improbable.data.columns import Constant
 from improbable.data.moments import Datetime
 from improbable.data.parts import Bools, Floats
-from improbable.data.raw import shown_time
 from improbable.data.rows import Rows
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
@@ -110,7 +109,13 @@ def _expected_values(
         return clock_text(np.round(found).astype(np.float64))
     if not isinstance(column.kind, Datetime):
         return found
-    return np.array([shown_time(v, column.dtype) for v in found], dtype=object)
+    return np.array(column.moments(found), dtype=object)
+
+
+def _on_a_line(codec: TableCodec | WindowCodec, i: int, encoded: Floats) -> Floats:
+    """Values of one column of numbers, moments in seconds since 1970."""
+    values, kind = codec.inverse_column(i, encoded), codec.modeled[i].kind
+    return (kind.seconds(values) if isinstance(kind, Datetime) else values).astype(np.float64)
 
 
 def _quantiles(
@@ -118,14 +123,15 @@ def _quantiles(
 ) -> tuple[Floats, Floats, Floats]:
     """5 %, 50 % and 95 % quantiles of a numeric column, from equally likely grid points."""
     entries = codec.column_entries(i)[0]
-    has_spike = len(entries) > 1 and not isinstance(codec.modeled[i].kind, Datetime)
+    kind = codec.modeled[i].kind
+    has_spike = len(entries) > 1 and not isinstance(kind, Datetime)
     size = entries[1] if has_spike else entries[0]
     points = mixture.mean[..., size, None] + np.sqrt(mixture.variance[..., size, None]) * GRID
     weights = np.broadcast_to(mixture.weights[..., None] / len(GRID), points.shape)
     encoded = np.zeros((points.size, mixture.mean.shape[-1]))
     encoded[:, entries[0]] = 1.0
     encoded[:, size] = points.ravel()
-    values = codec.inverse_column(i, encoded).reshape(points.shape)
+    values = _on_a_line(codec, i, encoded).reshape(points.shape)
     if has_spike:
         present = mixture.mean[..., entries[0]]
         weights = weights * present[..., None]
@@ -184,7 +190,7 @@ def stretches(codec: TableCodec | WindowCodec, rows: Rows, conditional: Conditio
     chosen = lines & ~rows.missing
     found = expected_cells(codec, rows.observed, chosen, conditional)
     for i in np.flatnonzero(chosen.any(axis=0)):
-        values = codec.inverse_column(int(i), rows.values).astype(np.float64)[chosen[:, i]]
+        values = _on_a_line(codec, int(i), rows.values)[chosen[:, i]]
         low, middle, high = (
             side[chosen[:, i], i] for side in (found.lower, found.middle, found.upper)
         )

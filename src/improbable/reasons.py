@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 from improbable.calibration import p_values
 from improbable.data.frames import Frame
 from improbable.data.images import ImageCodec
-from improbable.data.moments import Datetime
 from improbable.data.parts import Floats
 from improbable.data.pictures import Images
 from improbable.data.rows import Rows
-from improbable.data.schema import Column
 from improbable.data.sequences import SequenceCodec
 from improbable.data.series import Series
 from improbable.data.table import TableCodec
@@ -123,14 +121,9 @@ def explain_columns(
         seen=seen,
         n_seen=n_seen,
         library=source.library,
-        time_types=tuple(_time_type(column) for column in modeled),
+        time_types=tuple(column.time_type for column in modeled),
         row_labels=source.row_labels,
     )
-
-
-def _time_type(column: Column) -> str:
-    timed = isinstance(column.kind, Datetime) or column.dtype.startswith("Duration")
-    return column.dtype if timed else ""
 
 
 def found_values(codec: TableCodec, frame: Frame) -> NDArray[np.object_]:

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from improbable.cli.labels import check_column
 from improbable.data.columns import Identifier
 from improbable.data.files import Reader, format_of, read_batches
+from improbable.data.fitted_column import Column
 from improbable.data.frames import Frame
-from improbable.data.schema import Column
 from improbable.data.table import TableCodec
 from improbable.data.texts import NULL_WORDS, TOO_FINE
 from improbable.judging import decoded_row, extended, observable, unobserved

@@ -234,7 +234,9 @@ Drop = Annotated[
 Kind = Annotated[
     list[str] | None,
     typer.Option(
-        "--kind", metavar="NAME=KIND", help="Kind of a column: age=count, hour=cyclic:24."
+        "--kind",
+        metavar="NAME=KIND",
+        help="Kind of a column: age=count, hour=cyclic:24, seen=datetime:ms.",
     ),
 ]
 Members = Annotated[int | None, typer.Option(help="Networks in the ensemble.")]

@@ -20,6 +20,7 @@ from improbable.data.columns import Cyclic
 from improbable.data.files import format_of, read_table
 from improbable.data.images import ImageCodec
 from improbable.data.kinds import COLUMNS
+from improbable.data.moments import Datetime
 from improbable.data.padding import numbered
 from improbable.data.parts import Bools
 from improbable.data.pictures import Images
@@ -251,12 +252,14 @@ def parse_kinds(pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def _parse_kind(text: str) -> Any:
-    name, _, period = text.partition(":")
-    if name == "cyclic" and period:
+    name, _, option = text.partition(":")
+    if name == "datetime" and option:
+        return Datetime(unit=option)
+    if name == "cyclic" and option:
         try:
-            return Cyclic(period=float(period))
+            return Cyclic(period=float(option))
         except ValueError:
-            raise DataError(f"{period!r} is no period. Write it as in cyclic:24.") from None
+            raise DataError(f"{option!r} is no period. Write it as in cyclic:24.") from None
     if text not in COLUMNS:
         near = get_close_matches(text, COLUMNS, 1)
         hint = f" (nearest: {near[0]})" if near else ""

@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.data.columns import Identifier
+from improbable.data.fitted_column import Column
 from improbable.data.frames import Frame
 from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn
-from improbable.data.schema import Column
 from improbable.errors import CalibrationWarning
 
 LEAST_COPIES, LEAST_SPREAD, LEAST_DISTINCT = 0.1, 0.05, 0.1

@@ -17,7 +17,7 @@ from improbable.data.columns import (
     Positive,
     Real,
 )
-from improbable.data.moments import Datetime
+from improbable.data.moments import Datetime, unit_of
 from improbable.data.numeric import is_heavy_tailed
 from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn, Values, as_number
@@ -29,6 +29,8 @@ REPEATS = 7.0
 MOST_CODES, MOST_UNREAD = 20, 0.1
 FEWEST_OF_A_CODE, FARTHEST_STEPS = 20, 4.0
 PROBE = 200
+TIME_WORDS = frozenset("ts t time timestamp datetime date epoch unixtime stamp at when".split())
+WORD, _CAMEL = re.compile(r"[a-z]+"), re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SIZE = r"(?:\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+,\d+|\d+(?:[.,]\d+)?)"
 _UNIT = r"(?:[%€$£¥₹]|EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|HUF|CAD|AUD|NZD|BRL|ZAR)"
 AMOUNT = re.compile(rf"{_UNIT}?\s?[-+(]?{_UNIT}?\s?{_SIZE}\)?\s?{_UNIT}?")
@@ -42,7 +44,7 @@ DATE = re.compile(
 )
 
 
-def infer_kind(column: RawColumn, *, named: bool, log: bool = True) -> ColumnKind:
+def infer_kind(column: RawColumn, *, named: bool, name: str = "", log: bool = True) -> ColumnKind:
     """Kind of a column.
 
     Parameters
@@ -52,6 +54,8 @@ def infer_kind(column: RawColumn, *, named: bool, log: bool = True) -> ColumnKin
     named : bool
         Whether the table came with column names. An array holds features,
         never identifiers.
+    name : str
+        What it is called: a name such as "event_time" tells moments from row numbers.
     log : bool
         Whether a heavy tail may make a column `Positive`.
 
@@ -67,16 +71,35 @@ def infer_kind(column: RawColumn, *, named: bool, log: bool = True) -> ColumnKin
         several = len(np.unique(column.values[~np.isnan(column.values)])) > 1
         return Cyclic(period=TURN) if several else Constant()
     whole = "Int" in column.dtype
-    if column.storage == "number" or whole and not _mostly_long(column.values):
-        kind = _infer_number(as_number(column), named=named, whole_type=whole)
-        return Real() if isinstance(kind, Positive) and not log else kind
-    return _infer_text(column.values, named=named)
+    if column.storage == "number" or whole:
+        numbers = as_number(column)
+        if named and (unit := _unit_of_moments(numbers, name)):
+            return Datetime(unit=unit)
+        if column.storage == "number" or not _mostly_long(column.values):
+            kind = _infer_number(numbers, named=named, whole_type=whole)
+            return Real() if isinstance(kind, Positive) and not log else kind
+    return _infer_text(column.values, named=named, name=name)
 
 
 def _mostly_long(values: Values) -> bool:
     """Whether most of some whole numbers, as text, are too long for floats, as hash values are."""
     distinct = set(values) - {None}
     return 2 * sum(abs(int(word)) >= 2**53 for word in distinct) > len(distinct)
+
+
+def _unit_of_moments(values: Floats, name: str) -> str:
+    """Unit of numbers that count from 1970; empty where they are something else.
+
+    All of them are moments of our time then, and they are many and no row numbers,
+    or are called a time.
+    """
+    finite = values[np.isfinite(values)]
+    unit, distinct = unit_of(finite), np.unique(finite)
+    if not unit or len(distinct) < 2:
+        return ""
+    called = not TIME_WORDS.isdisjoint(WORD.findall(_CAMEL.sub("_", name).lower()))
+    others = len(distinct) <= MOST_CODES or _counts_rows(finite, distinct)
+    return unit if called or not others else ""
 
 
 def _infer_number(values: Floats, *, named: bool, whole_type: bool) -> ColumnKind:
@@ -127,7 +150,7 @@ def _are_codes(finite: Floats, distinct: Floats) -> bool:
     return bool(gaps.mean() >= FARTHEST_STEPS * np.gcd.reduce(gaps))
 
 
-def _infer_text(values: Values, *, named: bool) -> ColumnKind:
+def _infer_text(values: Values, *, named: bool, name: str) -> ColumnKind:
     present = [v for v in values if v is not None]
     distinct = set(present)
     if len(distinct) < 2:
@@ -140,6 +163,8 @@ def _infer_text(values: Values, *, named: bool) -> ColumnKind:
     if _mostly_numbers(present):
         numbers, unreadable = parse_numbers(values)
         if not unreadable.any() and _measured(numbers):
+            if named and (unit := _unit_of_moments(numbers, name)):
+                return Datetime(unit=unit)
             return _infer_number(numbers, named=named, whole_type=False)
     near_unique = len(distinct) >= IDENTIFIER_SHARE * len(present)
     if named and near_unique and len(present) >= IDENTIFIER_ROWS:

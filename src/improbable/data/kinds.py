@@ -17,7 +17,7 @@ from improbable.data.columns import (
     Real,
     Values,
 )
-from improbable.data.moments import Datetime
+from improbable.data.moments import UNITS, Datetime
 from improbable.data.numeric import NumericEncoding
 from improbable.errors import DataError
 
@@ -91,6 +91,8 @@ def _checked(name: str, value: Any) -> Any:
         return max(int(value), int(name == "max_categories"))
     if name in ("horizon", "step"):
         return max(float(np.nan_to_num(value)), 0.0)
+    if name == "unit" and value not in UNITS:
+        raise ValueError(f"{value!r} is no unit of time")
     if name == "origin":
         return float(np.nan_to_num(value))
     return float(value) if name in ("period", "start") else value

@@ -1,13 +1,15 @@
 """Columns of moments: a trend, and the time of day, week and year."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 
 from improbable.data.columns import Cyclic, Values, fitted
+from improbable.data.lines import TICKS
 from improbable.data.numeric import NumericEncoding
 from improbable.data.parts import Cells, Floats, Part
+from improbable.errors import DataError
 
 DAY = 86_400.0
 YEAR = 365.2425 * DAY
@@ -16,6 +18,8 @@ WHOLE_TURNS = {"day": DAY, "week": 7 * DAY, "year": 364 * DAY}
 STEPS = (7 * DAY, DAY, 3_600.0, 60.0, 1.0)
 FEW_TURNS = 0.2
 ROUNDING = 1e-3
+UNITS = ("", *TICKS)
+EARLIEST, LATEST = 1e9, 2e9  # seconds: from September 2001 to May 2033
 
 
 @dataclass(frozen=True)
@@ -30,16 +34,33 @@ class Datetime:
     Moments are given back at the time of day, week and year that is expected
     nearest to the expected trend, and whole `step`s away from `origin`, as the
     training values are.
+
+    Attributes
+    ----------
+    unit : str
+        Of numbers that count since 1970: "s", "ms", "us" or "ns". Empty for stamps.
     """
 
+    unit: str = ""
     trend: NumericEncoding | None = None
     cycles: tuple[str, ...] = ()
     horizon: float = 0.0
     step: float = 0.0
     origin: float = 0.0
-    storage: str = field(default="time", init=False)
+
+    @property
+    def storage(self) -> str:
+        """How raw values come: numbers if they count units, else stamps."""
+        return "number" if self.unit else "time"
+
+    def seconds(self, values: Values) -> Values:
+        """Seconds since 1970 of values."""
+        return values / TICKS[self.unit] if self.unit else values
 
     def fit(self, values: Values) -> Self:
+        if self.unit not in UNITS:
+            raise DataError(f"{self.unit!r} is no unit of time. Use one of {', '.join(TICKS)}.")
+        values = self.seconds(values)
         finite = values[np.isfinite(values)]
         span = float(np.ptp(finite)) if len(finite) else 0.0
         within_day = len(np.unique(np.mod(finite, DAY))) > 1
@@ -55,6 +76,7 @@ class Datetime:
         return (*fitted(self.trend).parts(), *(p for c in self._circles() for p in c.parts()))
 
     def transform(self, values: Values) -> Cells:
+        values = self.seconds(values)
         cells = fitted(self.trend).transform(self._within(values))
         outside = fitted(self.trend).transform(values).out_of_range
         circles = [circle.transform(values) for circle in self._circles()]
@@ -66,6 +88,10 @@ class Datetime:
         )
 
     def inverse_transform(self, encoded: Floats) -> Values:
+        found = self._moments(encoded)
+        return found * TICKS[self.unit] if self.unit else found
+
+    def _moments(self, encoded: Floats) -> Values:
         found = fitted(self.trend).inverse_transform(encoded[:, :1])
         if not self.horizon:
             return found
@@ -101,3 +127,10 @@ class Datetime:
 
     def _circles(self) -> list[Cyclic]:
         return [Cyclic(period=PERIODS[name]) for name in self.cycles]
+
+
+def unit_of(values: Values) -> str:
+    """Unit in which numbers count from 1970 if all are moments of our time then; else empty."""
+    low, high = values.min(initial=np.inf), values.max(initial=-np.inf)
+    fits = (u for u, ticks in TICKS.items() if EARLIEST <= low / ticks and high / ticks < LATEST)
+    return next(fits, "") if len(values) else ""

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.data.columns import Binary, Categorical, ColumnKind, Constant
+from improbable.data.fitted_column import Column
 from improbable.data.frames import Frame
 from improbable.data.parts import Bools
 from improbable.data.raw import RawColumn
 from improbable.data.rows import Rows
-from improbable.data.schema import Column
 from improbable.errors import DataWarning
 
 UNSEEN = "{} was never seen in training"

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from numbers import Integral
 from typing import Any
@@ -10,110 +10,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.clock import CLOCK, TURN, clock_text, is_clock, is_written
+from improbable.data.clock import TURN, is_clock
 from improbable.data.columns import Categorical, ColumnKind, Constant, Count, Cyclic, Identifier
+from improbable.data.fitted_column import Column
 from improbable.data.frames import Frame
 from improbable.data.inference import foreign_words, infer_kind, unread_measurements
 from improbable.data.kinds import COLUMNS, focused, kind_from_json, kind_to_json
-from improbable.data.moments import Datetime
-from improbable.data.octets import HEX, is_octets, respelled
-from improbable.data.padding import with_zeros
-from improbable.data.parts import Bools, Cells
+from improbable.data.moments import Datetime, unit_of
 from improbable.data.raw import (
     RawColumn,
-    Values,
-    arrow_column,
+    as_number,
     as_storage,
-    shown_time,
     understood,
     zone_of,
 )
-from improbable.data.texts import number_text
 from improbable.errors import DataError, DataWarning, SchemaError
 
 NUMBER_LIKELIHOODS = ("normal", "normal_per_column", "normal_fixed", "student_t")
-SPANS = ("Duration", CLOCK)
-FEWEST_TOLD = 2  # cells; one alone is odd itself
 COUNT_LIKELIHOODS = (*NUMBER_LIKELIHOODS, "poisson", "negative_binomial")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A fitted column: its name, its kind, and the type to give it back in."""
-
-    name: str
-    kind: ColumnKind
-    dtype: str
-    storage: str
-
-    def read(self, raw: RawColumn) -> tuple[Values, Bools]:
-        """Values in the storage the kind takes, and which could not be read so."""
-        values, unreadable = as_storage(raw, self.storage, self.dtype)
-        names = getattr(self.kind, "names", ()) if raw.storage == "number" else ()
-        return with_zeros(values, names), unreadable
-
-    def suiting(self, values: Values) -> str:
-        """Type to give values back in: that of training, if it has room for them."""
-        if "Int" not in self.dtype or self.storage != "number" or not len(values):
-            return self.dtype
-        limits = np.iinfo(self.dtype.lower())
-        fits = (values == np.round(values)) & (values >= limits.min) & (values <= limits.max)
-        return self.dtype if fits.all() else "Float64"
-
-    def filled(self, raw: RawColumn, decoded: Values) -> RawColumn:
-        """Cells as they came, but missing and unreadable ones as decoded."""
-        kept = self.read(raw)[0]
-        blank = np.array([v is None or v != v for v in kept], dtype=bool)
-        if is_octets(raw.dtype) and self.storage == "text":
-            words = (decoded, self.dtype), (raw.values, raw.dtype)
-            cells = np.where(blank, *(respelled(*held, HEX) for held in words))
-            return RawColumn(cells, "text", HEX)
-        if raw.storage == "text" and self.storage == "number" and "Int" in raw.dtype:
-            rounded = number_text(np.round(decoded).astype(np.float64))
-            exact = np.where(blank, rounded, raw.values)
-            return RawColumn(exact, "text", self.dtype)
-        if raw.storage == "text" and not is_octets(raw.dtype) and is_written(self.dtype):
-            words = arrow_column(RawColumn(decoded, self.storage, self.dtype)).to_pylist()
-            cells = np.where(blank, np.array(words, dtype=object), raw.values)
-            return RawColumn(cells, "text", raw.dtype)
-        cells = np.where(blank, decoded, kept)
-        as_is = raw.storage == self.storage and raw.dtype.startswith(SPANS)
-        return RawColumn(cells, self.storage, raw.dtype if as_is else self.suiting(kept[~blank]))
-
-    def displayed(self, raw: RawColumn, index: NDArray[np.intp]) -> Values:
-        """Values at some rows as a reader wants to see them; None where missing."""
-        some = RawColumn(raw.values[index], raw.storage, raw.dtype)
-        values, unreadable = self.read(some)
-        out = np.empty(len(index), dtype=object)
-        out[:] = [None if v is None or v != v else v for v in values]
-        if isinstance(self.kind, Datetime):
-            out[:] = [None if v is None else shown_time(v, self.dtype) for v in out]
-        if is_clock(self.dtype) and self.storage == "number":
-            out[:] = clock_text(values)
-        out[unreadable] = respelled(some.values, some.dtype, self.dtype)[unreadable]
-        return out
-
-    def cells(self, raw: RawColumn, n_rows: int) -> Cells:
-        """Encoded cells; one that cannot be read counts as never seen in `n_rows` rows."""
-        values, unreadable = self.read(raw)
-        cells = self.kind.transform(values)
-        if not unreadable.any():
-            return cells
-        return replace(
-            cells,
-            offset=np.where(unreadable, -np.log(n_rows + 1.0), cells.offset),
-            missing=cells.missing & ~unreadable,
-            unseen=cells.unseen | unreadable,
-        )
-
-    def changed(self, raw: RawColumn, cells: Cells) -> list[str]:
-        """A note in a list if the column came in another type that makes nothing known of it."""
-        present = ~cells.missing
-        if raw.storage in _storages(self.dtype) or isinstance(self.kind, Constant):
-            return []
-        if np.count_nonzero(present) < FEWEST_TOLD or not cells.unseen[present].all():
-            return []
-        return [f"{self.name} ({_short(self.dtype)} at fit, {_short(raw.dtype)} now)"]
 
 
 def warn_of_zones(columns: Sequence[Column], frame: Frame) -> None:
@@ -135,22 +49,6 @@ def warn_of_zone(name: str, at_fit: tuple[str, str], raw: RawColumn) -> None:
         DataWarning,
         stacklevel=6,
     )
-
-
-def _storages(dtype: str) -> tuple[str, ...]:
-    """Storages that values of a type come in."""
-    if dtype == "Boolean":
-        return ("text", "number")
-    if dtype.startswith("Date"):
-        return ("time",)
-    if is_written(dtype):
-        return ("text", "number")
-    numeric = "Int" in dtype or "Float" in dtype or dtype.startswith(SPANS)
-    return ("number",) if numeric else ("text",)
-
-
-def _short(dtype: str) -> str:
-    return dtype.split("(")[0]
 
 
 def as_kind(kind: Any) -> ColumnKind:
@@ -261,11 +159,12 @@ def fit_column(
     """
     read = raw if isinstance(kind, Identifier) else understood(raw)
     if kind is None:
-        kind = infer_kind(read, named=named, log=trusted is None)
+        kind = infer_kind(read, named=named, name=name, log=trusted is None)
         _warn_of_measurements(name, read, kind)
+    kind = _suited(kind, read)
     values, unreadable = as_storage(read, kind.storage, read.dtype)
     if unreadable.any():
-        example = raw.values[unreadable][0]
+        example = raw.values[unreadable].tolist()[0]
         raise DataError(
             f"Column {name!r} cannot be read as {kind.storage}: {example!r}. "
             f"Clean it, or choose another kind for it with columns={{{name!r}: ...}}."
@@ -273,8 +172,6 @@ def fit_column(
     empty = all(v is None or v != v for v in values)
     if empty and not isinstance(kind, Constant | Identifier):
         raise DataError(f"Column {name!r} has no value at all. Leave its kind to be inferred.")
-    if is_clock(read.dtype) and kind == Cyclic():
-        kind = Cyclic(period=TURN)
     if trusted is not None and isinstance(kind, Count):
         kind = replace(kind, log=False)
     try:
@@ -285,6 +182,16 @@ def fit_column(
         return Column(name, kind, read.dtype, kind.storage)
     except DataError as error:
         raise DataError(f"Column {name!r}: {error}") from error
+
+
+def _suited(kind: ColumnKind, raw: RawColumn) -> ColumnKind:
+    """A kind in the unit of a column: that of times of day, or of numbers that are moments."""
+    if is_clock(raw.dtype) and kind == Cyclic():
+        return Cyclic(period=TURN)
+    if kind == Datetime() and (raw.storage == "number" or "Int" in raw.dtype):
+        numbers = as_number(raw)
+        return Datetime(unit=unit_of(numbers[np.isfinite(numbers)]))
+    return kind
 
 
 def _warn_of_measurements(name: str, raw: RawColumn, kind: ColumnKind) -> None:

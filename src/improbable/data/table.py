@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from improbable.data.columns import Categorical, Identifier
+from improbable.data.fitted_column import Column
 from improbable.data.frames import Frame, read_frame
 from improbable.data.kinds import kind_from_json, kind_to_json
 from improbable.data.parts import Floats, Part
 from improbable.data.raw import RawColumn, Values
 from improbable.data.remarks import cell_remarks, warn_of_new_names
 from improbable.data.rows import DenseRows, Rows
+from improbable.data.schema import as_kind as as_kind
 from improbable.data.schema import (
-    Column,
     check_given,
     check_held,
     check_names,
@@ -27,7 +28,6 @@ from improbable.data.schema import (
     schema_error,
     warn_of_zones,
 )
-from improbable.data.schema import as_kind as as_kind
 from improbable.errors import DataError, DataWarning, SchemaError
 
 FEWEST_ROWS = 2

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from improbable.data.calendar import calendar_columns, calendar_kinds, check_calendar, column_of
 from improbable.data.codec import Span
+from improbable.data.fitted_column import Column
 from improbable.data.frames import Frame
 from improbable.data.holes import mean_of_windows
 from improbable.data.parts import Bools, Floats, Part
 from improbable.data.periods import usual_length
 from improbable.data.raw import RawColumn, Values
 from improbable.data.rows import DenseRows, Rows
-from improbable.data.schema import Column, kinds_from_json, kinds_to_json
+from improbable.data.schema import kinds_from_json, kinds_to_json
 from improbable.data.series import (
     Series,
     index_column,

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from improbable.data.fitted_column import Column
 from improbable.data.frames import Frame, read_frame
 from improbable.data.nested import flat_rows
 from improbable.data.parts import Bools, Floats
 from improbable.data.raw import RawColumn, as_times
 from improbable.data.rows import DenseRows
-from improbable.data.schema import Column
 from improbable.data.series import EARLY as EARLY
 from improbable.data.series import timed
 from improbable.data.table import TableCodec
