@@ -1,6 +1,7 @@
 """Kinds inferred from plausible columns."""
 
 import datetime as dt
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -189,3 +190,30 @@ def test_a_few_long_integers_leave_a_column_numbers():
     hashes = np.random.default_rng(0).integers(2**60, 2**62, 200)
     hashes[:50] = np.arange(50)
     assert kind_of(hashes) == "Identifier"
+
+
+RATES = [f"{x:.1f}" for x in RNG.normal(50.0, 3.0, N)]
+SIZES = [str(x) for x in RNG.integers(1000, 2000, N)]
+
+
+@pytest.mark.parametrize(
+    ("words", "odd"),
+    [
+        (["< 1", *RATES], "'< 1' is none"),
+        (["ERR", *SIZES], "'ERR' is none"),
+        (["-", "ERR", *SIZES, "ERR"], "'-' is none"),
+        (["0123", "ERR", *SIZES], ""),  # codes
+        (["V1", "V2", "V3", "V4", *SIZES], ""),
+        (["ERR", *SIZES[:20] * 9], ""),  # a few names
+        (["ERR"] * 40 + SIZES, ""),
+        (RATES, ""),
+    ],
+)
+def test_a_few_words_do_not_turn_numbers_into_names_in_silence(words, odd):
+    table = pd.DataFrame({"a": words, "b": RNG.normal(size=len(words))})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        TableCodec().fit(read_frame(table))
+    said = [str(one.message) for one in caught]
+    assert len(said) == bool(odd)
+    assert all(odd in one and "is taken for names, though nearly all" in one for one in said)

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from io import StringIO
@@ -14,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from improbable.data.padding import are_codes, may_hold_codes
-from improbable.data.texts import NULL_WORDS
+from improbable.data.texts import NULL_WORDS, parse_number
 from improbable.errors import DataError
 
 BLOCK = 1 << 20
@@ -41,6 +42,7 @@ def csv_contents(stream: Any, delimiter: str, *, text: bool) -> Contents:
         Keep cells as strings, with points in such numbers. Otherwise types are inferred,
         and `NULL_WORDS` are null.
     """
+    pass_remarks(stream)
     lines = _decoded(stream)
     line = next((line for line in lines if line.strip("\r\n")), "")
     delimiter = _delimiter(line, stream, delimiter)
@@ -80,6 +82,30 @@ def csv_contents(stream: Any, delimiter: str, *, text: bool) -> Contents:
         return rows.schema, (_with_points(batch, commas) for batch in rows)
     table = _as_numbers(_with_points(rows, commas), commas)
     return table.schema, table.to_batches()
+
+
+def pass_remarks(stream: Any) -> None:
+    """Move an open file to its line of names: past lines before it that begin with #.
+
+    The last of these holds the names if it has as many cells as the line after it,
+    and that holds numbers or no space follows the #.
+    """
+    begin = place = stream.tell()
+    names, at = b"", begin
+    for line in iter(stream.readline, b""):
+        if line.strip() and not line.removeprefix(BOM_UTF8).startswith(b"#"):
+            parted = max((one.encode() for one in (",", *OTHERS)), key=line.count)
+            alike = names.count(parted) == line.count(parted)
+            cells = line.decode(errors="replace").split(parted.decode())
+            is_data = any(parse_number(cell) is not None for cell in cells)
+            is_close = not names.removeprefix(BOM_UTF8)[1:2].isspace()
+            has_names = alike and (is_close or is_data)
+            stream.seek(at if has_names or not names else place)
+            return
+        if line.strip():
+            names, at = line, place
+        place = stream.tell()
+    stream.seek(begin)
 
 
 def _with_texts(stream: Any, rows: Any, read: Callable[[list[str]], Any], delimiter: str) -> Any:

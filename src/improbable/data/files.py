@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from improbable.data.blame import Blame, blaming
-from improbable.data.delimited import Contents, csv_contents
+from improbable.data.delimited import Contents, csv_contents, pass_remarks
+from improbable.data.encodings import as_utf8
 from improbable.data.json_lines import json_contents
 from improbable.data.lines import write_csv, write_header, write_json
 from improbable.data.native import without_views
@@ -162,37 +163,38 @@ def _one_by_one(names: list[str], format: str, batch_rows: int) -> Iterator[pa.R
 
 def _opened(name: str, stack: ExitStack) -> Any:
     """Open a file on disk: what is compressed or piped is copied there first."""
-    source, is_plain = _source(name, stack)
-    if is_plain:
-        return source
-    stream = stack.enter_context(tempfile.NamedTemporaryFile())
-    shutil.copyfileobj(source, stream)
-    stream.seek(0)
-    return stream
-
-
-def _source(name: str, stack: ExitStack) -> tuple[Any, bool]:
-    """Open bytes of a file, not compressed, and whether they are those of a file on disk."""
     stream: Any = sys.stdin.buffer if name == "-" else stack.enter_context(open(name, "rb"))
-    if name.lower().endswith(".gz"):
-        return stack.enter_context(gzip.open(stream)), False
-    return stream, name != "-" and stream.seekable()
+    source = stack.enter_context(gzip.open(stream)) if name.lower().endswith(".gz") else stream
+    if name == "-" or source is not stream or not stream.seekable():
+        stream = stack.enter_context(tempfile.NamedTemporaryFile())
+        shutil.copyfileobj(source, stream)
+        stream.seek(0)
+    return stream
 
 
 def _lines_of(names: list[str], stack: ExitStack, *, header: bool) -> Any:
     """Open a file of text, or one of the lines of several."""
     if len(names) == 1:
-        return _opened(names[0], stack)
+        return _opened_text(names[0], stack)
     stream = stack.enter_context(tempfile.NamedTemporaryFile())
-    join_lines(_sources(names), stream, header=header)
+    join_lines(_texts(names, header=header), stream, header=header)
     stream.seek(0)
     return stream
 
 
-def _sources(names: list[str]) -> Iterator[tuple[str, Any]]:
+def _texts(names: list[str], *, header: bool) -> Iterator[tuple[str, Any]]:
     for name in names:
         with ExitStack() as once:
-            yield name, _source(name, once)[0]
+            stream = _opened_text(name, once)
+            if header:
+                pass_remarks(stream)
+            yield name, stream
+
+
+def _opened_text(name: str, stack: ExitStack) -> Any:
+    """Open a file of text on disk, in UTF-8."""
+    called = "standard input" if name == "-" else name
+    return as_utf8(_opened(name, stack), called, stack)
 
 
 def _typed_contents(stream: IO[bytes], format: str, batch_rows: int) -> Contents:

@@ -26,7 +26,8 @@ from improbable.data.texts import parse_number, parse_numbers, parse_time
 IDENTIFIER_SHARE = 0.9
 IDENTIFIER_ROWS = 20
 REPEATS = 7.0
-MOST_CODES, MOST_UNREAD = 20, 0.1
+MOST_CODES, MOST_UNREAD, FEW_WORDS = 20, 0.1, 3
+PADDED = re.compile(r"\s*0\d").match
 FEWEST_OF_A_CODE, FARTHEST_STEPS = 20, 4.0
 PROBE = 200
 TIME_WORDS = frozenset("ts t time timestamp datetime date epoch unixtime stamp at when".split())
@@ -184,14 +185,20 @@ def _measured(numbers: Floats) -> bool:
 
 
 def unread_measurements(values: Values) -> list[str]:
-    """Texts that keep an identifier from being a measurement; none if it is no such thing."""
+    """Texts that keep names from being numbers, in the order of the rows; none if nothing does.
+
+    They are one cell in ten at most, and where all numbers are whole, as codes are,
+    a few words for nothing or for what could not be measured.
+    """
     present = [v for v in values if v is not None]
     if not _mostly_numbers(present):
         return []
     numbers, unreadable = parse_numbers(values)
-    if not _measured(numbers) or unreadable.sum() > MOST_UNREAD * len(present):
+    words = [str(word) for word in dict.fromkeys(values[unreadable])]
+    if unreadable.sum() > MOST_UNREAD * len(present):
         return []
-    return [str(word) for word in dict.fromkeys(values[unreadable])]
+    amounts = len(np.unique(numbers[~unreadable])) > MOST_CODES and not any(map(PADDED, present))
+    return words if _measured(numbers) or amounts and len(words) <= FEW_WORDS else []
 
 
 def foreign_words(values: Values) -> tuple[str, str]:

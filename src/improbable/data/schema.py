@@ -199,14 +199,13 @@ def _warn_of_measurements(name: str, raw: RawColumn, kind: ColumnKind) -> None:
     if not isinstance(kind, Identifier | Categorical) or raw.storage != "text":
         return
     what, example = foreign_words(raw.values)
-    odd = unread_measurements(raw.values) if isinstance(kind, Identifier) else []
+    odd = unread_measurements(raw.values)
     if what:
         problem = f"is taken for names, though its cells look like {what}, as {example!r} does"
     elif odd:
-        problem = (
-            "is set aside as an identifier, though nearly all of its cells are "
-            f"numbers: {odd[0]!r} is none"
-        )
+        aside = isinstance(kind, Identifier)
+        taken = "is set aside as an identifier" if aside else "is taken for names"
+        problem = f"{taken}, though nearly all of its cells are numbers: {odd[0]!r} is none"
     else:
         return
     known = "categorical" if isinstance(kind, Categorical) else "identifier"
