@@ -348,7 +348,8 @@ def test_moments_up_to_a_year_outside_are_whole_turns_from_one_inside(n, apart, 
     farther = YEAR + np.logspace(0, 15, 20)
     for edge, sign, end in ((column[0], -1.0, ends[0]), (column[-1], 1.0, ends[1])):
         near = kind.transform(edge + sign * steps)
-        assert near.out_of_range.all()
+        assert not near.out_of_range.any()
+        assert kind.transform(edge + sign * (farther[1:])).out_of_range.all()
         moments, middle = edge + sign * steps, (column[0] + column[-1]) / 2.0
         moments += np.round((middle - moments) / turn) * turn
         assert ((moments >= column[0]) & (moments <= column[-1])).all()

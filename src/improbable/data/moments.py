@@ -8,7 +8,7 @@ import numpy as np
 from improbable.data.columns import Cyclic, Values, fitted
 from improbable.data.lines import TICKS
 from improbable.data.numeric import NumericEncoding
-from improbable.data.parts import Cells, Floats, Part
+from improbable.data.parts import Bools, Cells, Floats, Part
 from improbable.errors import DataError
 
 DAY = 86_400.0
@@ -78,13 +78,12 @@ class Datetime:
     def transform(self, values: Values) -> Cells:
         values = self.seconds(values)
         cells = fitted(self.trend).transform(self._within(values))
-        outside = fitted(self.trend).transform(values).out_of_range
         circles = [circle.transform(values) for circle in self._circles()]
         return replace(
             cells,
             values=np.hstack([cells.values, *(c.values for c in circles)]),
             observed=np.hstack([cells.observed, *(c.observed for c in circles)]),
-            out_of_range=outside,
+            out_of_range=self._outside(values, self.horizon),
         )
 
     def inverse_transform(self, encoded: Floats) -> Values:
@@ -113,16 +112,25 @@ class Datetime:
         """
         if not self.horizon:
             return values
-        trend = fitted(self.trend)
-        first, last = (trend.loc + end * trend.scale for end in (trend.low, trend.high))
+        first, last = self._ends()
         near = np.clip(values, first - self.horizon, last + self.horizon)
         inside = near
         if self.cycles:
             turn = WHOLE_TURNS[self.cycles[-1]]
             moved = near + np.round(((first + last) / 2.0 - near) / turn) * turn
-            outside = (near > last + ROUNDING) | (near < first - ROUNDING)
-            inside = np.where(outside, moved, near)
+            inside = np.where(self._outside(near), moved, near)
         found: Values = np.clip(inside, first, last) + (values - near)
+        return found
+
+    def _ends(self) -> tuple[float, float]:
+        """The first and the last moment of training."""
+        trend = fitted(self.trend)
+        return trend.loc + trend.low * trend.scale, trend.loc + trend.high * trend.scale
+
+    def _outside(self, values: Values, horizon: float = 0.0) -> Bools:
+        first, last = self._ends()
+        farther = horizon + ROUNDING
+        found: Bools = (values > last + farther) | (values < first - farther)
         return found
 
     def _circles(self) -> list[Cyclic]:
