@@ -54,7 +54,8 @@ class Column:
             rounded = np.array([f"{number:.0f}" for number in decoded], dtype=object)
             exact = np.where(blank, rounded, raw.values)
             return RawColumn(exact, "text", self.dtype)
-        if raw.storage == "text" and not is_octets(raw.dtype) and is_written(self.dtype):
+        as_words = is_written(self.dtype) or self.storage == "time" and self.dtype == "String"
+        if raw.storage == "text" and not is_octets(raw.dtype) and as_words:
             words = arrow_column(RawColumn(decoded, self.storage, self.dtype)).to_pylist()
             cells = np.where(blank, np.array(words, dtype=object), raw.values)
             return RawColumn(cells, "text", raw.dtype)

@@ -13,6 +13,9 @@ Texts = NDArray[np.object_]
 NULL_WORDS = tuple(",NA,N/A,n/a,#N/A,#NA,<NA>,NaN,nan,-NaN,-nan,null,NULL,None,?".split(","))
 TRUE_WORDS = frozenset({"true", "t", "1", "1.0", "yes"})
 TOO_FINE = r"(\.\d{6})\d{1,3}($|[^\d])"  # digits of a second beyond the sixth
+DOTTED = re.compile(
+    r"(\d{1,2})\.(\d{1,2})\.(\d{4})(?:[ T](\d\d?)(:\d\d(?::\d\d(?:\.\d{1,9})?)?))?", re.ASCII
+)
 SPELLED = ("Boolean", CLOCK, "Int", "UInt", "Float", "Date")  # types that write values in one way
 FALSE_WORDS = frozenset({"false", "f", "0", "0.0", "no"})
 
@@ -159,10 +162,16 @@ def _each(found: list[float | None]) -> tuple[Floats, Bools]:
 
 
 def parse_time(value: str | None) -> float | None:
-    """Seconds since 1970 of an ISO 8601 text; NaN for no text, None where it is no date."""
+    """Seconds since 1970 of an ISO 8601 text or one such as 31.12.2024 23:59.
+
+    NaN for no text, None where it is no date.
+    """
     text = "" if value is None else value.strip()
     if not text:
         return np.nan
+    if dotted := DOTTED.fullmatch(text):
+        day, month, year, hour, rest = dotted.groups()
+        text = f"{year}-{month:0>2}-{day:0>2} {hour or '':0>2}{rest or ':00'}"
     if len(text) < 8 or not text[:4].isdigit():
         return None
     text = re.sub(TOO_FINE, r"\1\2", text)
