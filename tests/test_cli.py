@@ -324,7 +324,7 @@ def test_fit_says_what_it_tuned(dirty, tmp_path):
         (["--kind", "age=cont"], r"no kind \(nearest: count\)"),
         (["--kind", "age=cyclic:x"], "no period"),
         (["--kind", "aeg=count"], r"did you mean age\?"),
-        (["--kind", "city=real"], "--kind city="),
+        (["--kind", "city=real"], "--kind 'city="),
         (["--hidden", "a"], "hidden must be"),
         (["--members", "0"], "n_members must be"),
         (["--contamination", "some"], "must be 'auto', 'unknown' or a number above 0.*got 'some'"),

@@ -558,7 +558,7 @@ def test_numbers_as_text_that_a_word_spoils_are_said_to_be_set_aside():
         (lambda i: f"CHF {i}.25", "numbers"),
         (lambda i: f"{i}.5 %", "numbers"),
         (lambda i: f"-€{i}", "numbers"),
-        (lambda i: f"{i % 28 + 1}.{i % 12 + 1}.2024", "dates"),
+        (lambda i: f"{i % 28 + 1}.{i % 12 + 1}.24", "dates"),
         (lambda i: f"{i % 12 + 1}/{i % 28 + 1}/24 10:{i % 60:02d}", "dates"),
         (lambda i: f"{i % 28 + 1} Mar {1990 + i % 30}", "dates"),
     ],

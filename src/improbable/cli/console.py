@@ -18,7 +18,7 @@ _OPTIONS = {
     r"n_clusters is": "--clusters is",
     r"leave tail=False": "leave out --tail",
     r"tail=True": "--tail",
-    r"columns=\{'(.+?)': '?([^'}]+)'?\}": r"--kind \1=\2",
+    r"columns=\{'(.+?)': '?([^'}]+)'?\}": r"--kind '\1=\2'",
     r"(calibration|cell)_(fraction|share)": r"--\1-\2",
     r"device='auto'": "--device auto",
     r"adapt=False": "--no-adapt",
