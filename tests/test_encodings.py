@@ -98,6 +98,7 @@ def test_lines_of_json(tmp_path):
         ("#id,x\nbob,red\n", ["#id", "x"]),
         ("# id,x\n1,red\n", ["# id", "x"]),
         ("# by me\nid\n1\n", ["id"]),
+        ("# by me, here\n,x\n0,1\n", ["", "x"]),
         ("id,x\n#1,2\n", ["id", "x"]),
         ("# nothing else\n", ["# nothing else"]),
     ],

@@ -94,18 +94,21 @@ def pass_remarks(stream: Any) -> None:
     names, at = b"", begin
     for line in iter(stream.readline, b""):
         if line.strip() and not line.removeprefix(BOM_UTF8).startswith(b"#"):
-            parted = max((one.encode() for one in (",", *OTHERS)), key=line.count)
-            alike = names.count(parted) == line.count(parted)
-            cells = line.decode(errors="replace").split(parted.decode())
-            is_data = any(parse_number(cell) is not None for cell in cells)
-            is_close = not names.removeprefix(BOM_UTF8)[1:2].isspace()
-            has_names = alike and (is_close or is_data)
-            stream.seek(at if has_names or not names else place)
+            stream.seek(at if not names or _names_cells(names, line) else place)
             return
         if line.strip():
             names, at = line, place
         place = stream.tell()
     stream.seek(begin)
+
+
+def _names_cells(remark: bytes, line: bytes) -> bool:
+    """Whether a line that begins with # holds the names of the cells of the next one."""
+    parted = max((one.encode() for one in (",", *OTHERS)), key=line.count)
+    is_close = not remark.removeprefix(BOM_UTF8)[1:2].isspace()
+    numbers = [parse_number(cell) for cell in line.decode(errors="replace").split(parted.decode())]
+    holds_numbers = any(number is not None and number == number for number in numbers)
+    return remark.count(parted) == line.count(parted) and (is_close or holds_numbers)
 
 
 def _with_texts(stream: Any, rows: Any, read: Callable[[list[str]], Any], delimiter: str) -> Any:
