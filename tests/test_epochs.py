@@ -70,6 +70,9 @@ def test_fractions_of_seconds_may_be_text():
         (np.append(events(300).seen, 999_999_999), "time", "Count"),
         (np.append(events(300).seen / 1e4, np.inf), "time", "Real"),
         (np.arange(300) ** 2, "time", "Count"),
+        (START + np.arange(300) ** 2 * 2_000, "seen", "Count"),  # of more than five years
+        (START + np.arange(300) ** 2 * 2_000, "seenAt", "Datetime"),
+        (START + np.arange(300) ** 2 * 1_000, "seen", "Datetime"),
     ],
 )
 def test_what_else_such_numbers_may_be(values, name, kind):

@@ -17,7 +17,8 @@ from improbable.data.columns import (
     Positive,
     Real,
 )
-from improbable.data.moments import Datetime, unit_of
+from improbable.data.lines import TICKS
+from improbable.data.moments import YEAR, Datetime, unit_of
 from improbable.data.numeric import is_heavy_tailed
 from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn, Values, as_number
@@ -30,6 +31,7 @@ MOST_CODES, MOST_UNREAD, FEW_WORDS = 20, 0.1, 3
 PADDED = re.compile(r"\s*0\d").match
 FEWEST_OF_A_CODE, FARTHEST_STEPS = 20, 4.0
 PROBE = 200
+MOST_YEARS = 5.0  # numbers of ten digits that begin with 1 may be anything
 TIME_WORDS = frozenset("ts t time timestamp datetime date epoch unixtime stamp at when".split())
 WORD, _CAMEL = re.compile(r"[a-z]+"), re.compile(r"(?<=[a-z])(?=[A-Z])")
 _SIZE = r"(?:\d{1,3}(?:[,' ]\d{3})+(?:\.\d+)?|\d{1,3}(?:\.\d{3})+,\d+|\d+(?:[.,]\d+)?)"
@@ -91,15 +93,16 @@ def _mostly_long(values: Values) -> bool:
 def _unit_of_moments(values: Floats, name: str) -> str:
     """Unit of numbers that count from 1970; empty where they are something else.
 
-    All of them are moments of our time then, and they are many and no row numbers,
-    or are called a time.
+    All of them are moments of our time then, and they are many of a few years and
+    no row numbers, or are called a time.
     """
     finite = values[np.isfinite(values)]
     unit, distinct = unit_of(finite), np.unique(finite)
     if not unit or len(distinct) < 2:
         return ""
     called = not TIME_WORDS.isdisjoint(WORD.findall(_CAMEL.sub("_", name).lower()))
-    others = len(distinct) <= MOST_CODES or _counts_rows(finite, distinct)
+    years = float(np.ptp(distinct)) / (TICKS[unit] * YEAR)
+    others = len(distinct) <= MOST_CODES or years > MOST_YEARS or _counts_rows(finite, distinct)
     return unit if called or not others else ""
 
 
