@@ -13,8 +13,12 @@ Texts = NDArray[np.object_]
 NULL_WORDS = tuple(",NA,N/A,n/a,#N/A,#NA,<NA>,NaN,nan,-NaN,-nan,null,NULL,None,?".split(","))
 TRUE_WORDS = frozenset({"true", "t", "1", "1.0", "yes"})
 TOO_FINE = r"(\.\d{6})\d{1,3}($|[^\d])"  # digits of a second beyond the sixth
-DOTTED = re.compile(
-    r"(\d{1,2})\.(\d{1,2})\.(\d{4})(?:[ T](\d\d?)(:\d\d(?::\d\d(?:\.\d{1,9})?)?))?", re.ASCII
+_CLOCK = r"(?:[ T](?P<hour>\d{1,2})(?P<rest>:\d\d(?::\d\d(?:\.\d{1,9})?)?))?"
+MOMENTS = (  # the orders that nobody reads in two ways
+    re.compile(rf"(?P<day>\d{{1,2}})\.(?P<month>\d{{1,2}})\.(?P<year>\d{{4}}){_CLOCK}", re.ASCII),
+    re.compile(
+        rf"(?P<year>\d{{4}})([-/])(?P<month>\d{{1,2}})\2(?P<day>\d{{1,2}}){_CLOCK}", re.ASCII
+    ),
 )
 SPELLED = ("Boolean", CLOCK, "Int", "UInt", "Float", "Date")  # types that write values in one way
 FALSE_WORDS = frozenset({"false", "f", "0", "0.0", "no"})
@@ -162,16 +166,14 @@ def _each(found: list[float | None]) -> tuple[Floats, Bools]:
 
 
 def parse_time(value: str | None) -> float | None:
-    """Seconds since 1970 of an ISO 8601 text or one such as 31.12.2024 23:59.
+    """Seconds since 1970 of an ISO 8601 text, or one such as 31.12.2024 23:59 or 2024/12/31.
 
     NaN for no text, None where it is no date.
     """
     text = "" if value is None else value.strip()
     if not text:
         return np.nan
-    if dotted := DOTTED.fullmatch(text):
-        day, month, year, hour, rest = dotted.groups()
-        text = f"{year}-{month:0>2}-{day:0>2} {hour or '':0>2}{rest or ':00'}"
+    text = _as_iso(text)
     if len(text) < 8 or not text[:4].isdigit():
         return None
     text = re.sub(TOO_FINE, r"\1\2", text)
@@ -180,6 +182,16 @@ def parse_time(value: str | None) -> float | None:
     except (pa.ArrowInvalid, UnicodeEncodeError):
         return None
     return float(stamp.value) / 1e6
+
+
+def _as_iso(text: str) -> str:
+    """A moment in one of the other orders in that of ISO 8601; other texts as they are."""
+    found = next(filter(None, (order.fullmatch(text) for order in MOMENTS)), None)
+    if found is None:
+        return text
+    part = {name: value or "" for name, value in found.groupdict().items()}
+    day = f"{part['year']}-{part['month']:0>2}-{part['day']:0>2}"
+    return f"{day} {part['hour']:0>2}{part['rest'] or ':00'}"
 
 
 def _zoned(text: str) -> bool:
