@@ -57,6 +57,8 @@ def test_fractions_of_seconds_may_be_text():
     ("values", "name", "kind"),
     [
         (START + np.arange(300) * 5, "seen", "Identifier"),  # as dense as row numbers
+        (START + np.arange(300) * 5 + 0.5, "seen", "Datetime"),
+        ((START + np.arange(300) * 5) * 1000, "seen", "Datetime"),
         (START + np.arange(300) * 5, "ts", "Datetime"),
         (START + np.arange(300) * 5, "eventTime", "Datetime"),
         (START + np.arange(300) * 5, "Created_At", "Datetime"),

@@ -94,7 +94,7 @@ def _unit_of_moments(values: Floats, name: str) -> str:
     """Unit of numbers that count from 1970; empty where they are something else.
 
     All of them are moments of our time then, and they are many of a few years and
-    no row numbers, or are called a time.
+    no row numbers of ten digits, or are called a time.
     """
     finite = values[np.isfinite(values)]
     unit, distinct = unit_of(finite), np.unique(finite)
@@ -102,7 +102,9 @@ def _unit_of_moments(values: Floats, name: str) -> str:
         return ""
     called = not TIME_WORDS.isdisjoint(WORD.findall(_CAMEL.sub("_", name).lower()))
     years = float(np.ptp(distinct)) / (TICKS[unit] * YEAR)
-    others = len(distinct) <= MOST_CODES or years > MOST_YEARS or _counts_rows(finite, distinct)
+    whole = unit == "s" and bool((distinct == np.round(distinct)).all())
+    numbered = whole and _counts_rows(finite, distinct)
+    others = len(distinct) <= MOST_CODES or years > MOST_YEARS or numbered
     return unit if called or not others else ""
 
 
