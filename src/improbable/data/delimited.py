@@ -75,13 +75,17 @@ def csv_contents(stream: Any, delimiter: str, *, text: bool) -> Contents:
         if "Empty CSV" in str(error):
             return pa.schema([(name, pa.string()) for name in names]), []
         raise
-    for field in rows.schema:
-        if pa.types.is_binary(field.type):
-            raise DataError(f"column {field.name!r} is not UTF-8 text. Save the file as UTF-8.")
+    _refuse_bytes(rows.schema)
     if text:
         return rows.schema, (_with_points(batch, commas) for batch in rows)
     table = _as_numbers(_with_points(rows, commas), commas)
     return table.schema, table.to_batches()
+
+
+def _refuse_bytes(schema: pa.Schema) -> None:
+    for field in schema:
+        if pa.types.is_binary(field.type):
+            raise DataError(f"column {field.name!r} is not UTF-8 text. Save the file as UTF-8.")
 
 
 def pass_remarks(stream: Any) -> None:
