@@ -55,33 +55,61 @@ def test_tails_are_those_of_an_exponential_distribution():
     # as that of a sample of an exponential law
     error = 1.0 / np.log(2.0) / np.sqrt(0.05 * n)
     assert (np.abs(found - expected) < 4.0 * (error * reach + error)).all()
-    # the mean one of sixteen rows of 1 / 4; the second lowest row lies at log(2) but for a
-    # deviation of .8: the logarithm of a Gamma(2) variable
+    # the mean of 2,000 excesses has one of 1 / sqrt(2,000)
+    error = 1.0 / np.sqrt(0.05 * n)
     found = Tails.of_columns(values).log_probs(at)
-    assert (np.abs(found - expected) < 4.0 * (0.25 * reach + 0.8)).all()
+    assert (np.abs(found - expected) < 4.0 * (error * reach + error)).all()
 
 
-def test_shares_of_columns_are_those_of_the_rows_as_far_as_there_are_two():
+def test_shares_of_columns_that_end_in_a_step_are_those_of_the_rows():
     rng = np.random.default_rng(0)
     values = rng.normal(size=(1_000, 3))
-    values[:7, 1] = -9.0  # a name of seven rows
+    values[:7, 0] = -30.0  # a name of seven rows
+    values[:3, 1], values[3:20, 1] = -60.0, -9.0
+    values[0, 2] = -900.0  # one row far from all others
     tails, ordered = Tails.of_columns(values), np.sort(values, axis=0)
-    for rank in (*RANKS, 50):
+    ranks = np.array([*RANKS, 50])
+    for rank in ranks:
         places = ordered[rank - 1]
-        shares = [np.mean(column <= x) for column, x in zip(values.T, places, strict=True)]
-        expected = np.log(np.array(shares) * 1_000 / 1_001)
+        # of rows at one place, the last rank that is told
+        last = [
+            ranks[column[ranks - 1] <= x].max()
+            for column, x in zip(ordered.T, places, strict=True)
+        ]
         found = tails.log_probs(places[None])[0]
-        if rank in (2, 4):  # 4 of the seven are told, the eighth row lies above
-            expected[1] = np.log(4 / 1_001)
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
-    between = tails.log_probs(0.3 * ordered[[7]] + 0.7 * ordered[[15]])
+        np.testing.assert_allclose(found, np.log(np.array(last) / 1_001), rtol=1e-12)
+    between = tails.log_probs(0.3 * ordered[[7]] + 0.7 * ordered[[15]])[0, [0, 2]]
     np.testing.assert_allclose(between, 0.3 * np.log(8 / 1_001) + 0.7 * np.log(16 / 1_001))
     means = [(ordered[k - 1] - ordered[:k]).sum(axis=0) / (k - 1) for k in (16, 32, 50)]
-    below = tails.log_probs(ordered[[1]] - 4.0)[0]
     np.testing.assert_allclose(
-        below,
+        tails.log_probs(ordered[[1]] - 4.0)[0],
         np.log(2 / 1_001) - 4.0 / np.maximum(np.min(means, axis=0), LEAST_EXCESS),
         rtol=1e-12,
+    )
+
+
+def test_other_columns_have_an_exponential_tail():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(1_000, 3))
+    values[:7, 1] = -9.0  # less far than the law says that two rows are
+    tails, ordered = Tails.of_columns(values), np.sort(values, axis=0)
+    mean = (ordered[49] - ordered[:50]).sum(axis=0) / 49
+    for at in (ordered[0] - 20.0, ordered[1], ordered[30], ordered[49] - 1e-6):
+        np.testing.assert_allclose(
+            tails.log_probs(at[None])[0],
+            np.log(50 / 1_001) - (ordered[49] - at) / mean,
+            rtol=1e-12,
+        )
+
+
+@pytest.mark.parametrize(("rows", "law"), [(7, False), (8, True), (28, True), (29, False)])
+def test_the_second_lowest_row_tells_whether_the_tail_is_exponential(rows, law):
+    """Of k rows at one place the law says 49 / k nats, the share of two rows log(25)."""
+    values = np.where(np.arange(1_000) < rows, -30.0, 0.0)
+    assert (-3.0 < np.log(25) - 49 / rows < 1.5) == law
+    found = Tails.of_columns(values[:, None]).log_probs(np.array([[-30.0]])).item()
+    assert found == pytest.approx(
+        np.log(50 / 1_001) - 49 / rows if law else np.log((4 if rows < 8 else 16) / 1_001)
     )
 
 

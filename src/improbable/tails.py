@@ -13,6 +13,7 @@ TAIL_SHARE, FEWEST_IN_TAIL = 0.05, 10
 FEWEST_ROWS = 20
 RANKS = (2, 4, 8, 16, 32)
 LEAST_EXCESS = 0.3
+LEAST_APART, MOST_APART = -3.0, 1.5  # nats
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Tails:
     .. math:: \log P(s \le x) = \log p_1 - (u_1 - x) / e \quad (x < u_1)
 
     Above u_1 it is linear between the bounds u_k, with log p_k at each, and log p_K
-    from the last one on.
+    from the last one on. All bounds may be one.
 
     Attributes
     ----------
@@ -43,12 +44,23 @@ class Tails:
     def of_columns(values: Floats) -> "Tails":
         """Tails of numbers of shape (n, n_columns), NaN where unknown.
 
-        Names of one row in some hundreds end in a step, which no law foresees, so
-        the rows themselves tell, as far down as two of them; e is the least of the
-        mean excesses below the ranks of 16, of 32, and of the end of the tail.
+        Exponential from the lowest twentieth on, where the second lowest row is about
+        as probable by that as among the rows: in less than one column in a hundred with
+        such a tail it is not. Names of one row in some hundreds end in a step, which no
+        law foresees, and single far rows flatten it. There the rows themselves tell, as
+        far down as two of them, and e is the least of the mean excesses below the ranks
+        of 16, of 32, and of the end of the tail.
         """
-        tail = _Tail.of(values)
-        return tail.at((*RANKS, len(values)), np.maximum(tail.least_mean_excess(), LEAST_EXCESS))
+        tail, end = _Tail.of(values), len(values)
+        law = tail.at((end,), tail.mean_excess((end,)))
+        rows = tail.at((*RANKS, end), tail.mean_excess((16, 32, end)))
+        apart = law.log_probs(rows.bound[:1])[0] - rows.log_share[0]
+        refuted = (apart < LEAST_APART) | (apart > MOST_APART)
+        return Tails(
+            np.where(refuted, rows.log_share, law.log_share),
+            np.where(refuted, rows.bound, law.bound),
+            np.where(refuted, rows.excess, law.excess),
+        )
 
     @staticmethod
     def of_scores(values: Floats, least: float = LEAST_EXCESS) -> "Tails":
@@ -110,15 +122,15 @@ class _Tail:
     n: NDArray[np.intp]
     count: NDArray[np.intp]
 
-    def least_mean_excess(self) -> Floats:
-        """Mean distance below the rank, of some ranks, where it is least."""
+    def mean_excess(self, ranks: Sequence[int]) -> Floats:
+        """Mean distance below the rank, of some ranks, where it is least; or `LEAST_EXCESS`."""
         found = []
-        for rank in (16, 32, len(self.ordered)):
+        for rank in ranks:
             place = np.maximum(np.minimum(rank, self.count), 1)
             end = np.take_along_axis(self.below, place[None] - 1, axis=0)
             within = np.arange(len(self.below))[:, None] < place
             found.append(((self.below - end) * within).sum(axis=0) / np.maximum(place - 1, 1))
-        least: Floats = np.minimum.reduce(found)
+        least: Floats = np.maximum(np.minimum.reduce(found), LEAST_EXCESS)
         return least
 
     @classmethod
