@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from improbable.data.clock import CLOCK, clock_text, is_clock, is_written
 from improbable.data.columns import ColumnKind, Constant
+from improbable.data.dates import is_ordered
 from improbable.data.moments import Datetime
 from improbable.data.octets import HEX, is_octets, respelled
 from improbable.data.padding import with_zeros
 from improbable.data.parts import Bools, Cells
-from improbable.data.raw import RawColumn, Values, arrow_column, as_storage, shown_time
+from improbable.data.raw import RawColumn, Values, arrow_column, as_storage, is_text, shown_time
 
 SPANS = ("Duration", CLOCK)
 UTC = "Datetime(time_unit='us', time_zone='UTC')"
@@ -54,7 +55,7 @@ class Column:
             rounded = np.array([f"{number:.0f}" for number in decoded], dtype=object)
             exact = np.where(blank, rounded, raw.values)
             return RawColumn(exact, "text", self.dtype)
-        as_words = is_written(self.dtype) or self.storage == "time" and self.dtype == "String"
+        as_words = is_written(self.dtype) or self.storage == "time" and is_text(self.dtype)
         if raw.storage == "text" and not is_octets(raw.dtype) and as_words:
             words = arrow_column(RawColumn(decoded, self.storage, self.dtype)).to_pylist()
             cells = np.where(blank, np.array(words, dtype=object), raw.values)
@@ -120,6 +121,8 @@ def _storages(dtype: str) -> tuple[str, ...]:
         return ("time",)
     if is_written(dtype):
         return ("text", "number")
+    if is_ordered(dtype):
+        return ("text", "time")
     numeric = "Int" in dtype or "Float" in dtype or dtype.startswith(SPANS)
     return ("number",) if numeric else ("text",)
 

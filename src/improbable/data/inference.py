@@ -17,6 +17,7 @@ from improbable.data.columns import (
     Positive,
     Real,
 )
+from improbable.data.dates import is_ordered
 from improbable.data.lines import TICKS
 from improbable.data.moments import YEAR, Datetime, unit_of
 from improbable.data.numeric import is_heavy_tailed
@@ -70,6 +71,8 @@ def infer_kind(column: RawColumn, *, named: bool, name: str = "", log: bool = Tr
     if column.storage == "time":
         finite = column.values[np.isfinite(column.values)]
         return Datetime() if len(np.unique(finite)) > 1 else Constant()
+    if is_ordered(column.dtype):
+        return Datetime()
     if is_clock(column.dtype):
         several = len(np.unique(column.values[~np.isnan(column.values)])) > 1
         return Cyclic(period=TURN) if several else Constant()

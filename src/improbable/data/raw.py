@@ -1,7 +1,7 @@
 """A column in plain form, and the way back to Arrow."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from improbable.data.clock import arrow_clock, clock_text, is_clock, is_written, written_type
+from improbable.data.dates import in_order, is_ordered, ordered_type
 from improbable.data.octets import HEX, MIXED, bytes_of, is_octets, respelled
 from improbable.data.parts import Bools, Floats
 from improbable.data.texts import (
+    NULL_WORDS,
     are_clocks,
     number_text,
     parse_clocks,
@@ -24,6 +26,7 @@ from improbable.data.texts import (
 
 Values = NDArray[Any]
 EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0  # seconds: years 1 to 9999
+TEXTS = ("String", "Categorical", "Enum")
 NUMBERS = ("Int", "UInt", "Float")  # types whose values are written as numbers of any are
 NS_LIMIT, DAY = 9.2e9, 86_400.0
 
@@ -52,10 +55,32 @@ def understood(column: RawColumn) -> RawColumn:
     """A column of training with bytes as files of text spell them, times of day told from text."""
     if column.dtype == HEX:
         return RawColumn(respelled(column.values, HEX, MIXED), "text", MIXED)
-    if column.dtype not in ("String", "Categorical", "Enum") or not are_clocks(column.values):
+    if column.dtype not in TEXTS or not are_clocks(column.values):
         return column
     dtype = written_type(set(column.values) - {None})
     return RawColumn(parse_clocks(column.values)[0], "number", dtype)
+
+
+def with_order(column: RawColumn, at_fit: str = "") -> RawColumn:
+    """A column of texts of a type that says in which order its dates are, such as 3/14/2025.
+
+    Parameters
+    ----------
+    column : RawColumn
+    at_fit : str, optional
+        Type it had in training, which knows if this one is of such.
+    """
+    if column.dtype not in TEXTS:
+        return column
+    if is_ordered(at_fit):
+        return replace(column, dtype=at_fit)
+    dtype = ordered_type({word for word in column.values if word and word not in NULL_WORDS})
+    return replace(column, dtype=dtype) if dtype else column
+
+
+def is_text(dtype: str) -> bool:
+    """Whether cells of a type are texts, dates in an order that others tell among them."""
+    return dtype in TEXTS or is_ordered(dtype)
 
 
 def as_storage(column: RawColumn, storage: str, dtype: str) -> tuple[Values, Bools]:
@@ -85,7 +110,7 @@ def as_storage(column: RawColumn, storage: str, dtype: str) -> tuple[Values, Boo
         return np.full(len(column.values), np.nan), ~np.isnan(column.values)
     words = respelled(column.values, column.dtype, dtype)
     if storage == "time":
-        return parse_times(words)
+        return parse_times(words, dtype)
     return (parse_clocks if is_clock(dtype) else parse_numbers)(words)
 
 
@@ -98,8 +123,9 @@ def as_times(column: RawColumn) -> Floats:
     """Seconds since 1970 of stamps or texts, or numbers as they are; NaN where unreadable."""
     if column.storage != "text":
         return np.asarray(column.values, dtype=np.float64)
-    parse = parse_numbers if "Int" in column.dtype else parse_times
-    return parse(column.values)[0]
+    if "Int" in column.dtype:
+        return parse_numbers(column.values)[0]
+    return parse_times(column.values, column.dtype)[0]
 
 
 def arrow_column(column: RawColumn) -> pa.Array:
@@ -107,7 +133,7 @@ def arrow_column(column: RawColumn) -> pa.Array:
     if column.dtype == "Boolean":
         truth = {"True": True, "False": False}
         return pa.array([truth.get(v) for v in plain_words(_texts(column), "Boolean")], pa.bool_())
-    if column.dtype in ("String", "Categorical", "Enum"):
+    if is_text(column.dtype):
         return pa.array(_texts(column), pa.string())
     if is_octets(column.dtype):
         return pa.array([bytes_of(word, column.dtype) for word in _texts(column)], pa.binary())
@@ -148,7 +174,7 @@ def _texts(column: RawColumn) -> Values:
     if column.storage == "text":
         return column.values
     if column.storage == "time":
-        return time_text(column.values)
+        return in_order(time_text(column.values), column.dtype)
     if is_clock(column.dtype):
         return clock_text(column.values)
     return number_text(shortest(column.values) if column.dtype == "Float32" else column.values)
@@ -156,7 +182,7 @@ def _texts(column: RawColumn) -> Values:
 
 def arrow_times(column: RawColumn) -> pa.Array:
     """Time stamps, or texts of such, in the type and time zone they came in."""
-    seconds = column.values if column.storage == "time" else parse_times(column.values)[0]
+    seconds = column.values if column.storage == "time" else as_times(column)
     micro = pa.timestamp("us")
     if column.dtype == "Date":
         return _arrow_ticks(seconds, micro, pa.date32())
@@ -177,8 +203,8 @@ def shown_time(seconds: float, dtype: str) -> str:
 
 def zone_of(dtype: str) -> str | None:
     """Time zone in the name of a type, None without one."""
-    zone = dtype.split("time_zone=")[-1].rstrip(")").strip("'\"")
-    return None if zone in ("None", dtype) else zone
+    zone = dtype.partition("time_zone=")[2].rstrip(")").strip("'\"")
+    return None if zone in ("None", "") else zone
 
 
 def _unit(dtype: str) -> str:

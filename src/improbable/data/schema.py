@@ -22,6 +22,7 @@ from improbable.data.raw import (
     as_number,
     as_storage,
     understood,
+    with_order,
     zone_of,
 )
 from improbable.errors import DataError, DataWarning, SchemaError
@@ -158,6 +159,8 @@ def fit_column(
         If the column cannot be of the kind, or the kind not have the likelihood.
     """
     read = raw if isinstance(kind, Identifier) else understood(raw)
+    if kind is None or isinstance(kind, Datetime):
+        read = with_order(read)
     if kind is None:
         kind = infer_kind(read, named=named, name=name, log=trusted is None)
         _warn_of_measurements(name, read, kind)

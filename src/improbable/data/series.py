@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from improbable.data.frames import Frame, read_frame
 from improbable.data.parts import Floats
-from improbable.data.raw import RawColumn, as_times
+from improbable.data.raw import RawColumn, as_times, with_order
 from improbable.data.rows import DenseRows
 from improbable.data.timeline import Index, Timeline, blocks_of
 from improbable.errors import DataError
@@ -127,15 +127,29 @@ def read_points(
     return read_frame(data, None if library == "numpy" else [name for name, _, _ in heads])
 
 
-def timed(frame: Frame, time: str | None) -> Frame:
+def timed(frame: Frame, time: str | None, head: Iterable[tuple[str, str, str]] = ()) -> Frame:
     """The frame, and its time as a column if the index of a pandas data frame holds it.
+
+    Of dates such as 3/14/2025 the type of the column says the order.
 
     Parameters
     ----------
     frame : Frame
     time : str, optional
         Name of the column; "auto" takes an index of stamps where no column is of time.
+    head : iterable of (str, str, str)
+        Name, storage and type of the columns of time and entity at fit.
     """
+    frame = _with_index(frame, time)
+    name = (time_column(frame) if time == "auto" else time) or ""
+    if name not in frame.columns:
+        return frame
+    at_fit = {known: dtype for known, _, dtype in head}.get(name, "")
+    ordered = with_order(frame.columns[name], at_fit)
+    return replace(frame, columns={**frame.columns, name: ordered})
+
+
+def _with_index(frame: Frame, time: str | None) -> Frame:
     labels = frame.row_labels
     if time is None or labels is None or time in frame.columns:
         return frame

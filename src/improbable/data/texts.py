@@ -7,19 +7,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from improbable.data.clock import CLOCK, clock_text, is_clock, parse_clock
+from improbable.data.dates import iso_text
 from improbable.data.parts import Bools, Floats
 
 Texts = NDArray[np.object_]
 NULL_WORDS = tuple(",NA,N/A,n/a,#N/A,#NA,<NA>,NaN,nan,-NaN,-nan,null,NULL,None,?".split(","))
 TRUE_WORDS = frozenset({"true", "t", "1", "1.0", "yes"})
 TOO_FINE = r"(\.\d{6})\d{1,3}($|[^\d])"  # digits of a second beyond the sixth
-_CLOCK = r"(?:[ T](?P<hour>\d{1,2})(?P<rest>:\d\d(?::\d\d(?:\.\d{1,9})?)?))?"
-MOMENTS = (  # the orders that nobody reads in two ways
-    re.compile(rf"(?P<day>\d{{1,2}})\.(?P<month>\d{{1,2}})\.(?P<year>\d{{4}}){_CLOCK}", re.ASCII),
-    re.compile(
-        rf"(?P<year>\d{{4}})([-/])(?P<month>\d{{1,2}})\2(?P<day>\d{{1,2}}){_CLOCK}", re.ASCII
-    ),
-)
 SPELLED = ("Boolean", CLOCK, "Int", "UInt", "Float", "Date")  # types that write values in one way
 FALSE_WORDS = frozenset({"false", "f", "0", "0.0", "no"})
 
@@ -154,9 +148,9 @@ def _clock_or_number(value: str | None) -> float | None:
     return parse_number(value) if seconds is None else seconds
 
 
-def parse_times(values: Texts) -> tuple[Floats, Bools]:
+def parse_times(values: Texts, dtype: str = "") -> tuple[Floats, Bools]:
     """Seconds since 1970 of texts, NaN where there are none, and which could not be read."""
-    return _each([parse_time(value) for value in values])
+    return _each([parse_time(value, dtype) for value in values])
 
 
 def _each(found: list[float | None]) -> tuple[Floats, Bools]:
@@ -165,15 +159,15 @@ def _each(found: list[float | None]) -> tuple[Floats, Bools]:
     return read, unreadable
 
 
-def parse_time(value: str | None) -> float | None:
-    """Seconds since 1970 of an ISO 8601 text, or one such as 31.12.2024 23:59 or 2024/12/31.
+def parse_time(value: str | None, dtype: str = "") -> float | None:
+    """Seconds since 1970 of an ISO 8601 text, or of one that `dates.iso_text` knows of a type.
 
-    NaN for no text, None where it is no date.
+    NaN for none or a word for nothing, None where it is no date.
     """
     text = "" if value is None else value.strip()
-    if not text:
+    if text in NULL_WORDS:
         return np.nan
-    text = _as_iso(text)
+    text = iso_text(text, dtype)
     if len(text) < 8 or not text[:4].isdigit():
         return None
     text = re.sub(TOO_FINE, r"\1\2", text)
@@ -182,16 +176,6 @@ def parse_time(value: str | None) -> float | None:
     except (pa.ArrowInvalid, UnicodeEncodeError):
         return None
     return float(stamp.value) / 1e6
-
-
-def _as_iso(text: str) -> str:
-    """A moment in one of the other orders in that of ISO 8601; other texts as they are."""
-    found = next(filter(None, (order.fullmatch(text) for order in MOMENTS)), None)
-    if found is None:
-        return text
-    part = {name: value or "" for name, value in found.groupdict().items()}
-    day = f"{part['year']}-{part['month']:0>2}-{part['day']:0>2}"
-    return f"{day} {part['hour']:0>2}{part['rest'] or ':00'}"
 
 
 def _zoned(text: str) -> bool:

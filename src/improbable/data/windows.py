@@ -247,7 +247,7 @@ class WindowCodec:
         if isinstance(data, Series):
             return data
         came = read_points(data, self._heads, self.library)
-        frame = timed(came, self.time)
+        frame = timed(came, self.time, self.head)
         timeline = self._timeline(frame)
         check_times(self.head, self.time, frame, timeline)
         values = self.point.matched(self._values(frame))

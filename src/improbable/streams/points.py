@@ -127,7 +127,7 @@ class Reader:
             If columns or times are missing.
         """
         time, entity = self._head
-        frame = timed(self._frame(data), time)
+        frame = timed(self._frame(data), time, getattr(self.codec, "head", ()))
         for name in (time, entity):
             if name is not None and name not in frame.columns:
                 raise SchemaError(f"Points lack the column {name!r}. Pass it with each of them.")
