@@ -129,6 +129,9 @@ def test_a_file_that_lacks_what_the_model_reads_time_from_says_so(files):
     odd.to_csv(files / "odd.csv", index=False)
     told = run("score", files / "odd.csv", "-m", files / "m.safetensors", code=2).output
     assert "Remove those rows, or fit without times." in told
+    odd.assign(when="3/1/2025").to_csv(files / "odd.csv", index=False)
+    told = run("score", files / "odd.csv", "-m", files / "m.safetensors", code=2).output
+    assert "as '3/1/2025' is. Write them as 2025-03-01 14:30, remove those rows" in told
 
 
 def test_other_verbs_read_series(files):

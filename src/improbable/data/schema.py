@@ -212,7 +212,8 @@ def _warn_of_measurements(name: str, raw: RawColumn, kind: ColumnKind) -> None:
     else:
         return
     known = "categorical" if isinstance(kind, Categorical) else "identifier"
-    remedy = f"Convert it, or say columns={{{name!r}: {known!r}}}."
+    change = "Write them as 2025-03-01 14:30" if what == "dates" else "Convert it"
+    remedy = f"{change}, or say columns={{{name!r}: {known!r}}}."
     warnings.warn(f"Column {name!r} {problem}. {remedy}", DataWarning, stacklevel=4)
 
 

@@ -183,9 +183,12 @@ def seconds_of(name: str, raw: RawColumn) -> Floats:
         If some are missing or unreadable.
     """
     times = as_times(raw)
-    if not np.isfinite(times).all():
+    odd = np.flatnonzero(~np.isfinite(times))
+    if len(odd):
+        word = raw.values[odd[0]] if raw.storage == "text" else None
+        such = f", as {word!r} is. Write them as 2025-03-01 14:30," if word else "."
         raise DataError(
-            f"{np.count_nonzero(~np.isfinite(times))} of {len(times)} times in column {name!r} "
-            "are missing or unreadable. Remove those rows, or fit without times."
+            f"{len(odd)} of {len(times)} times in column {name!r} are missing or unreadable"
+            f"{such} {'r' if word else 'R'}emove those rows, or fit without times."
         )
     return times
