@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from improbable.cli.feed import cast_first, columns_of
 from improbable.data.codec import Codec
+from improbable.data.decimals import NUMERIC, is_whole
 from improbable.data.delimited import HEXADECIMAL
 from improbable.data.table import TableCodec
 from improbable.data.windows import WindowCodec
@@ -56,9 +57,9 @@ class Retyping:
 
 
 def _types(dtype: str) -> list[pa.DataType]:
-    if "Int" in dtype:
+    if is_whole(dtype):
         return [pa.int64(), pa.float64()]
-    if "Float" in dtype:
+    if dtype.startswith(NUMERIC):
         return [pa.float64()]
     return [pa.bool_()] if dtype == "Boolean" else []
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from improbable.data.clock import CLOCK, clock_text, is_clock, is_written
 from improbable.data.columns import ColumnKind, Constant
 from improbable.data.dates import is_ordered
+from improbable.data.decimals import NUMERIC, has_room, is_decimal
 from improbable.data.moments import Datetime
 from improbable.data.octets import HEX, is_octets, respelled
 from improbable.data.padding import with_zeros
@@ -37,7 +38,11 @@ class Column:
 
     def suiting(self, values: Values) -> str:
         """Type to give values back in: that of training, if it has room for them."""
-        if "Int" not in self.dtype or self.storage != "number" or not len(values):
+        if self.storage != "number" or not len(values):
+            return self.dtype
+        if is_decimal(self.dtype):
+            return self.dtype if has_room(values, self.dtype).all() else "Float64"
+        if "Int" not in self.dtype:
             return self.dtype
         limits = np.iinfo(self.dtype.lower())
         fits = (values == np.round(values)) & (values >= limits.min) & (values <= limits.max)
@@ -123,7 +128,7 @@ def _storages(dtype: str) -> tuple[str, ...]:
         return ("text", "number")
     if is_ordered(dtype):
         return ("text", "time")
-    numeric = "Int" in dtype or "Float" in dtype or dtype.startswith(SPANS)
+    numeric = dtype.startswith((*NUMERIC, *SPANS))
     return ("number",) if numeric else ("text",)
 
 

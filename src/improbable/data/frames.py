@@ -1,11 +1,9 @@
 """The only door for tables: any data frame, array or list to plain columns, and back."""
 
-import datetime as dt
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Any, cast
 
 import narwhals as nw
@@ -14,27 +12,24 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array
 
-from improbable.data.clock import clock_type, read_clock
+from improbable.data.decimals import decimal_type
 from improbable.data.lines import TICKS
 from improbable.data.native import (
     index_columns,
     is_null,
     narrowed,
+    pandas_types,
     refuse_what_is_no_table,
+    with_types,
     without_periods,
     without_views,
 )
 from improbable.data.nested import flat_rows, parents, unnested
-from improbable.data.octets import read_bytes
+from improbable.data.objects import NUMBERS, as_text, clocks, read_objects
 from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn, Values, arrow_column
-from improbable.data.texts import number_word
 from improbable.errors import DataError
 
-WORDS = {str, type(None)}
-TRUTH = (bool, np.bool_)
-OCTETS = (bytes, bytearray, memoryview)
-NUMBERS = (int, float, np.number, np.bool_, Decimal)
 NESTED = (dict, list, tuple, set, np.ndarray, complex)
 
 
@@ -54,6 +49,8 @@ class Frame:
         Index of a pandas data frame, which results keep.
     labels : dict of str to object
         What columns are called that have no text for a name, as in pandas, by its text.
+    types : dict of str to str
+        Types of a pandas data frame that NumPy has not, by column, which results keep.
     index_columns : tuple of str
         Columns of an Arrow table that were the index of a pandas data frame.
     unread : tuple of str
@@ -65,6 +62,7 @@ class Frame:
     library: str
     row_labels: Any = field(default=None, compare=False)
     labels: dict[str, Any] = field(default_factory=dict, compare=False)
+    types: dict[str, str] = field(default_factory=dict, compare=False)
     index_columns: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
 
@@ -89,7 +87,8 @@ class Frame:
 
     def to_native(self) -> Any:
         """Data frame of its library, or an array."""
-        table = write_frame(self.columns, self.library, self.row_labels)
+        plain = write_frame(self.columns, self.library, self.row_labels)
+        table = with_types(plain, self.types)
         return table.rename(columns=self.labels) if self.labels else table
 
 
@@ -134,7 +133,8 @@ def read_frame(data: Any, wanted: Collection[str] | None = None) -> Frame:
     if others:
         unread, frame = unread + others, frame.drop(others)
     read = _read_narwhals(frame, wanted)
-    return replace(read, index_columns=index_columns(data), unread=unread)
+    types = pandas_types(data)
+    return replace(read, index_columns=index_columns(data), unread=unread, types=types)
 
 
 def _from_dicts(rows: Sequence[Any], wanted: Collection[str] | None) -> pa.Table:
@@ -158,7 +158,7 @@ def arrow_cells(cells: list[Any], kind: pa.DataType | None = None) -> pa.Array:
     present = [None if is_null(cell) else cell for cell in cells]
     if present.count(None) > cells.count(None):
         return arrow_cells(present, kind)
-    return pa.array(_as_text(cells), pa.string())
+    return pa.array(as_text(cells), pa.string())
 
 
 def _is_no_tick(cell: Any) -> bool:
@@ -181,10 +181,10 @@ def _read_narwhals(frame: nw.DataFrame[Any], wanted: Collection[str] | None) -> 
 def _read_series(series: nw.Series[Any]) -> RawColumn:
     dtype = series.dtype
     if dtype.is_numeric():
-        name, numbers = "Float64" if dtype == nw.Decimal else str(dtype), _numbers(series)
+        name, numbers = _number_type(series), _numbers(series)
         if dtype.is_integer() and np.nanmax(np.abs(numbers), initial=0.0) >= 2.0**53:
             cells = series.to_arrow().cast(pa.string()).to_pylist()
-            return RawColumn(_as_text(cells), "text", name)
+            return RawColumn(as_text(cells), "text", name)
         return RawColumn(numbers, "number", name)
     if dtype == nw.Date:
         return RawColumn(_seconds(series, pa.timestamp("us")), "time", str(dtype))
@@ -195,7 +195,7 @@ def _read_series(series: nw.Series[Any]) -> RawColumn:
     if dtype == nw.Duration:
         return RawColumn(_durations(series), "number", str(dtype))
     if dtype == nw.Time:
-        return _clocks(series.to_arrow())
+        return clocks(series.to_arrow())
     cells = series.to_list()
     odd = any(issubclass(kind, NESTED) for kind in set(map(type, cells)))
     nested = next(cell for cell in cells if isinstance(cell, NESTED)) if odd else None
@@ -205,8 +205,15 @@ def _read_series(series: nw.Series[Any]) -> RawColumn:
             f"Give each of their entries a column of its own."
         )
     if dtype in (nw.Boolean, nw.Categorical, nw.Enum):
-        return RawColumn(_as_text(cells), "text", str(dtype).split("(")[0])
-    return _read_objects(cells)
+        return RawColumn(as_text(cells), "text", str(dtype).split("(")[0])
+    return read_objects(cells)
+
+
+def _number_type(series: nw.Series[Any]) -> str:
+    if series.dtype != nw.Decimal:
+        return str(series.dtype)
+    kind = series.to_arrow().type
+    return decimal_type(kind.precision, kind.scale)
 
 
 def _type_of(cell: Any, dtype: Any) -> str:
@@ -238,48 +245,6 @@ def _durations(series: nw.Series[Any]) -> Floats:
     return seconds
 
 
-def _clocks(cells: Any) -> RawColumn:
-    return RawColumn(read_clock(cells), "number", clock_type(cells.type.unit))
-
-
-def _read_objects(values: Iterable[Any]) -> RawColumn:
-    cells = list(values)
-    if set(map(type, cells)) <= WORDS:
-        return RawColumn(_as_text(cells), "text", "String")
-    present = [v for v in cells if not is_null(v)]
-    if present and all(isinstance(v, OCTETS) for v in present):
-        words, name = read_bytes(None if is_null(v) else v for v in cells)
-        return RawColumn(words, "text", name)
-    if present and all(isinstance(v, dt.time) for v in present):
-        return _clocks(pa.array([None if is_null(v) else v for v in cells], pa.time64("us")))
-    if present and all(isinstance(v, TRUTH) for v in present):
-        return RawColumn(_as_text(cells), "text", "Boolean")
-    if present and all(isinstance(v, NUMBERS) for v in present):
-        numbers = [np.nan if is_null(v) else _as_float(v) for v in cells]
-        return RawColumn(np.array(numbers), "number", "Float64")
-    return RawColumn(_as_text(cells), "text", "String")
-
-
-def _as_float(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return np.inf if value > 0 else -np.inf
-
-
-def _as_text(values: Iterable[Any]) -> Values:
-    cells = list(values)
-    out = np.empty(len(cells), dtype=object)
-    out[:] = [v if type(v) is str else None if is_null(v) else _word(v) for v in cells]
-    return out
-
-
-def _word(value: Any) -> str | None:
-    """A cell as text; numbers as in columns of numbers alone, whatever stands beside them."""
-    inexact = isinstance(value, float | np.floating)
-    return number_word(float(str(value))) if inexact else str(value)
-
-
 def _read_array(data: Any) -> Frame:
     refuse_what_is_no_table(data)
     if getattr(data, "ndim", 2) > 2:
@@ -305,7 +270,7 @@ def _read_array(data: Any) -> Frame:
     else:
         objects = array.astype(object)
         _refuse_nested(objects)
-        columns = [_read_objects(column) for column in objects.T]
+        columns = [read_objects(column) for column in objects.T]
     named = {f"x{i}": column for i, column in enumerate(columns)}
     return Frame(named, len(array), "numpy")
 

@@ -18,6 +18,7 @@ from improbable.data.columns import (
     Real,
 )
 from improbable.data.dates import is_ordered
+from improbable.data.decimals import is_whole
 from improbable.data.lines import TICKS
 from improbable.data.moments import YEAR, Datetime, unit_of
 from improbable.data.numeric import is_heavy_tailed
@@ -76,7 +77,7 @@ def infer_kind(column: RawColumn, *, named: bool, name: str = "", log: bool = Tr
     if is_clock(column.dtype):
         several = len(np.unique(column.values[~np.isnan(column.values)])) > 1
         return Cyclic(period=TURN) if several else Constant()
-    whole = "Int" in column.dtype
+    whole = is_whole(column.dtype)
     if column.storage == "number" or whole:
         numbers = as_number(column)
         if named and (unit := _unit_of_moments(numbers, name)):

@@ -1,6 +1,7 @@
 """Data before it is read: a table at all, no unused columns, no views, index columns known."""
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from numbers import Real
@@ -10,6 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from improbable.errors import DataError
+
+EXTENDED = re.compile(r"U?Int\d+|Float\d+|boolean|string|.*\[pyarrow\]")
 
 
 def narrowed(data: Any, wanted: Collection[str] | None) -> tuple[Any, tuple[str, ...]]:
@@ -104,6 +107,27 @@ def without_periods(data: Any) -> Any:
     for name in found:
         started[name] = data[name].dt.to_timestamp()
     return started
+
+
+def pandas_types(data: Any) -> dict[str, str]:
+    """Types of the columns of a pandas data frame that NumPy has not, by name; else nothing."""
+    if not hasattr(data, "iloc") or not hasattr(data, "assign"):
+        return {}
+    types = {str(name): str(kind) for name, kind in data.dtypes.items()}
+    return {name: kind for name, kind in types.items() if EXTENDED.fullmatch(kind)}
+
+
+def with_types(table: Any, types: Mapping[str, str]) -> Any:
+    """A data frame with columns in the types of `pandas_types`, where they have room.
+
+    Tables of other libraries are as they are.
+    """
+    if not hasattr(table, "assign"):
+        return table
+    for name in types.keys() & set(table.columns):
+        with suppress(TypeError, ValueError, NotImplementedError):
+            table = table.assign(**{name: table[name].astype(types[name])})
+    return table
 
 
 def is_null(value: Any) -> bool:

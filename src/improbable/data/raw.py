@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from improbable.data.clock import arrow_clock, clock_text, is_clock, is_written, written_type
 from improbable.data.dates import in_order, is_ordered, ordered_type
+from improbable.data.decimals import NUMERIC, arrow_decimals, is_decimal
 from improbable.data.octets import HEX, MIXED, bytes_of, is_octets, respelled
 from improbable.data.parts import Bools, Floats
 from improbable.data.texts import (
@@ -27,7 +28,6 @@ from improbable.data.texts import (
 Values = NDArray[Any]
 EARLIEST, LATEST = -62_135_596_800.0, 253_402_300_799.0  # seconds: years 1 to 9999
 TEXTS = ("String", "Categorical", "Enum")
-NUMBERS = ("Int", "UInt", "Float")  # types whose values are written as numbers of any are
 NS_LIMIT, DAY = 9.2e9, 86_400.0
 
 
@@ -102,7 +102,7 @@ def as_storage(column: RawColumn, storage: str, dtype: str) -> tuple[Values, Boo
     clear = np.zeros(len(column.values), dtype=bool)
     if storage == "text":
         words = respelled(_texts(column), column.dtype, dtype)
-        plain = column.storage == "number" and dtype.startswith(NUMBERS)
+        plain = column.storage == "number" and dtype.startswith(NUMERIC)
         return words if plain else plain_words(words, dtype), clear
     if column.storage == storage:
         return column.values, clear
@@ -143,6 +143,10 @@ def arrow_column(column: RawColumn) -> pa.Array:
         return pa.array(clock_text(as_number(column), _unit(column.dtype)), pa.string())
     if is_clock(column.dtype):
         return arrow_clock(as_number(column), _unit(column.dtype))
+    return _arrow_numbers(column)
+
+
+def _arrow_numbers(column: RawColumn) -> pa.Array:
     if "Int" in column.dtype and column.storage == "text":
         with suppress(pa.ArrowInvalid):  # numbers too large for a float
             return pa.array(column.values, pa.string()).cast(_whole_type(column.dtype))
@@ -155,6 +159,8 @@ def arrow_column(column: RawColumn) -> pa.Array:
         low, high = _float_range(target)
         whole = np.clip(np.round(np.where(missing, 0.0, numbers)), low, high)
         return pa.array(whole, mask=missing).cast(target, safe=False)
+    if is_decimal(column.dtype):
+        return arrow_decimals(numbers, column.dtype)
     target = pa.float32() if column.dtype == "Float32" else pa.float64()
     return pa.array(numbers, mask=missing).cast(target)
 

@@ -54,6 +54,8 @@ class TableCodec:
         Training rows.
     labels : dict of str to object
         As in `Frame`; text again in a codec that was read from a file.
+    types : dict of str to str
+        As in `Frame`.
     """
 
     kinds: Any = None
@@ -62,6 +64,7 @@ class TableCodec:
     library: str = "numpy"
     n_rows: int = 0
     labels: dict[str, Any] = field(default_factory=dict, compare=False)
+    types: dict[str, str] = field(default_factory=dict)
 
     def fit(self, data: Any, trusted: NDArray[np.intp] | None = None) -> Self:
         """Codec that knows the columns of `data`.
@@ -107,7 +110,7 @@ class TableCodec:
                 "Every column looks like an identifier, so nothing is left to model. "
                 "Say what a column is, for instance columns={'name': 'categorical'}."
             )
-        return replace(fitted, labels=frame.labels)
+        return replace(fitted, labels=frame.labels, types=frame.types)
 
     @cached_property
     def modeled(self) -> tuple[Column, ...]:
@@ -268,8 +271,8 @@ class TableCodec:
             elif column.name in carried.columns:
                 out[column.name] = carried.columns[column.name]
         if carried is None:
-            return Frame(out, len(values), self.library, labels=self.labels)
-        return replace(carried, columns=out, n_rows=len(values))
+            return Frame(out, len(values), self.library, labels=self.labels, types=self.types)
+        return replace(carried, columns=out, n_rows=len(values), types=self.types)
 
     def fill(self, values: Floats, source: Frame) -> Frame:
         """Table whose missing and unreadable cells are taken from encoded rows.
@@ -329,7 +332,7 @@ class TableCodec:
             kind, nothing = (object, None) if column.storage == "text" else (float, np.nan)
             blank = np.full(n, nothing, dtype=kind)
             columns[column.name] = RawColumn(blank, column.storage, column.dtype)
-        return Frame(columns, n, self.library, labels=self.labels)
+        return Frame(columns, n, self.library, labels=self.labels, types=self.types)
 
     def remarks(self, rows: Rows, source: Frame) -> NDArray[np.object_]:
         """What is unusual about each row's cells, in words, shape (n,); empty if nothing."""
@@ -363,6 +366,7 @@ class TableCodec:
             ],
             "library": self.library,
             "n_rows": self.n_rows,
+            "types": self.types,
         }
 
     @classmethod
@@ -372,7 +376,8 @@ class TableCodec:
             Column(str(c["name"]), kind_from_json(c), str(c["dtype"]), str(c["storage"]))
             for c in record["columns"]
         )
-        return cls(None, "auto", columns, str(record["library"]), int(record["n_rows"]))
+        library, types = str(record["library"]), record.get("types", {})
+        return cls(None, "auto", columns, library, int(record["n_rows"]), types=types)
 
     def _by_position(self, frame: Frame) -> Frame:
         if len(frame.columns) != len(self.columns):

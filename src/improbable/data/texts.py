@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from improbable.data.clock import CLOCK, clock_text, is_clock, parse_clock
 from improbable.data.dates import iso_text
+from improbable.data.decimals import NUMERIC
 from improbable.data.parts import Bools, Floats
 
 Texts = NDArray[np.object_]
 NULL_WORDS = tuple(",NA,N/A,n/a,#N/A,#NA,<NA>,NaN,nan,-NaN,-nan,null,NULL,None,?".split(","))
 TRUE_WORDS = frozenset({"true", "t", "1", "1.0", "yes"})
 TOO_FINE = r"(\.\d{6})\d{1,3}($|[^\d])"  # digits of a second beyond the sixth
-SPELLED = ("Boolean", CLOCK, "Int", "UInt", "Float", "Date")  # types that write values in one way
+SPELLED = ("Boolean", CLOCK, *NUMERIC, "Date")  # types that write values in one way
 FALSE_WORDS = frozenset({"false", "f", "0", "0.0", "no"})
 
 
@@ -88,7 +89,7 @@ def _plain_word(word: str, dtype: str) -> str | None:
     if is_clock(dtype):
         seconds = parse_clock(word)
         return word if seconds is None else str(clock_text(np.array([seconds]))[0])
-    if "Int" in dtype or "Float" in dtype:
+    if dtype.startswith(NUMERIC):
         number = parse_number(word)
         return word if number is None or abs(number) >= 2**53 else number_word(number)
     if dtype.startswith("Date"):
