@@ -43,15 +43,19 @@ def ordered_type(words: Collection[str]) -> str:
 
     Of all of them the same number, by one that is no month, is that of the day.
     """
-    found = [EITHER.fullmatch(word.strip()) for word in words]
-    if None in found or len(found) < 2:
+    found = []
+    for word in words:  # of other texts the first is enough
+        match = EITHER.fullmatch(word.strip())
+        if match is None:
+            return ""
+        found.append(match)
+    if len(found) < 2:
         return ""
-    largest = {name: max(int(one[name]) for one in found if one) for name in ("first", "second")}
+    largest = {name: max(int(one[name]) for one in found) for name in ("first", "second")}
     days = [name for name, number in largest.items() if number > 12]
     if len(days) != 1:
         return ""
-    signs = {one[2] for one in found if one}
-    sign = "-" if signs == {"-"} else "/"
+    sign = "-" if {one[2] for one in found} == {"-"} else "/"
     return f"{ORDERED}({'d{}m' if days == ['first'] else 'm{}d'})".format(sign)
 
 

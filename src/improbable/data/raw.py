@@ -74,7 +74,7 @@ def with_order(column: RawColumn, at_fit: str = "") -> RawColumn:
         return column
     if is_ordered(at_fit):
         return replace(column, dtype=at_fit)
-    dtype = ordered_type({word for word in column.values if word and word not in NULL_WORDS})
+    dtype = ordered_type(set(column.values) - {None, *NULL_WORDS})
     return replace(column, dtype=dtype) if dtype else column
 
 
