@@ -1,7 +1,7 @@
 """Series to windows and back: the codec of time series."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -17,7 +17,6 @@ from improbable.data.parts import Bools, Floats, Part
 from improbable.data.periods import usual_length
 from improbable.data.raw import RawColumn, Values
 from improbable.data.rows import DenseRows, Rows
-from improbable.data.schema import kinds_from_json, kinds_to_json
 from improbable.data.series import (
     Series,
     index_column,
@@ -26,9 +25,11 @@ from improbable.data.series import (
     time_column,
     timed,
 )
+from improbable.data.stuck import longest_runs, runs, stuck_remarks
 from improbable.data.table import TableCodec
 from improbable.data.timeline import Index, Timeline, lay_out
 from improbable.data.window_checks import check_choices, check_names, check_timeline, check_times
+from improbable.data.window_json import window_from_json, window_to_json
 from improbable.data.window_rows import Layout, WindowRows, placed
 from improbable.errors import DataError
 
@@ -76,6 +77,9 @@ class WindowCodec:
         Name, storage and type of the columns of time and entity.
     whole : bool
         Whether "all" means all whole windows; see `WindowRows`.
+    longest : tuple of int
+        Rows for which each column of numbers stayed the same in training, at most;
+        0 for other columns.
     """
 
     length: int | str = "auto"
@@ -91,6 +95,7 @@ class WindowCodec:
     point: TableCodec = field(default=TableCodec(), repr=False)
     head: tuple[tuple[str, str, str], ...] = field(default=(), repr=False)
     whole: bool = field(default=True, repr=False)
+    longest: tuple[int, ...] = field(default=(), repr=False)
 
     def open(self, data: Any) -> Series:
         """Rows of series, before anything is known of them.
@@ -133,7 +138,9 @@ class WindowCodec:
             for name, raw in series.frame.columns.items()
             if name in (time, self.entity)
         )
-        return replace(opened, point=point, head=head)
+        fitted = replace(opened, point=point, head=head)
+        stayed = runs(fitted._encoded(series), series.timeline, point)
+        return replace(fitted, longest=longest_runs(stayed, point))
 
     def _time_column(self, frame: Frame) -> str | None:
         return time_column(frame) if self.time == "auto" else self.time
@@ -266,14 +273,17 @@ class WindowCodec:
     def transform(self, data: Any) -> WindowRows:
         """Windows of series, one that ends with each row."""
         series = self.read(data)
-        timeline = series.timeline
-        points = series.points
-        if points is None:
-            points = self._points(self._values(series.frame), timeline)
+        timeline, points = series.timeline, self._encoded(series)
         ends = timeline.slot[series.index]
         spread = self.score_of == "all"
         window = self.layout, ends, spread, int(self.stride), self.whole
         return WindowRows(points, timeline, *window)
+
+    def _encoded(self, series: Series) -> DenseRows:
+        """Rows at their places in time, encoded anew if they are not yet."""
+        if series.points is not None:
+            return series.points
+        return self._points(self._values(series.frame), series.timeline)
 
     def _points(self, values: Frame, timeline: Timeline) -> DenseRows:
         """Encoded rows at their places in time."""
@@ -339,10 +349,14 @@ class WindowCodec:
     def remarks(self, rows: Rows, source: Series) -> NDArray[np.object_]:
         """What is unusual about each row's cells, in words; empty where nothing is."""
         out = self.point.remarks(rows, self._values(source.rows))
-        notes = source.remarks(whole=self.score_of == "last")
-        for i in np.flatnonzero(notes != ""):
-            out[i] = f"{out[i]}; {notes[i]}" if out[i] else notes[i]
+        for notes in (self._stuck(source), source.remarks(whole=self.score_of == "last")):
+            for i in np.flatnonzero(notes != ""):
+                out[i] = f"{out[i]}; {notes[i]}" if out[i] else notes[i]
         return out
+
+    def _stuck(self, source: Series) -> NDArray[np.object_]:
+        stayed = runs(self._encoded(source), source.timeline, self.point)
+        return stuck_remarks(stayed[source.timeline.slot[source.index]], self.longest, self.names)
 
     def inverse_column(self, i: int, values: Floats) -> Values:
         """Values of modeled column `i` at the last point, in its own unit."""
@@ -356,39 +370,9 @@ class WindowCodec:
 
     def to_json(self) -> dict[str, Any]:
         """Fitted codec as plain values."""
-        return {
-            "data": "series",
-            "length": self.length,
-            "time": self.time,
-            "entity": self.entity,
-            "score_of": self.score_of,
-            "network": self.network,
-            "calendar": list(self.calendar),
-            "stride": int(self.stride),
-            "kinds": kinds_to_json(self.kinds),
-            "likelihood": self.likelihood,
-            "step": self.step,
-            "point": self.point.to_json(),
-            "head": [list(entry) for entry in self.head],
-            "whole": self.whole,
-        }
+        return window_to_json({f.name: getattr(self, f.name) for f in fields(self)})
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Self:
         """Codec from plain values."""
-        length = record["length"]
-        return cls(
-            length=length if length == "auto" else int(length),
-            time=record["time"],
-            entity=record["entity"],
-            score_of=str(record["score_of"]),
-            network=str(record.get("network", "mlp")),
-            calendar=tuple(str(name) for name in record.get("calendar", ())),
-            stride=int(record.get("stride", 1)),
-            kinds=kinds_from_json(record["kinds"]),
-            likelihood=record["likelihood"],
-            step=None if record["step"] is None else float(record["step"]),
-            point=TableCodec.from_json(record["point"]),
-            head=tuple((str(a), str(b), str(c)) for a, b, c in record["head"]),
-            whole=bool(record.get("whole", False)),
-        )
+        return cls(**window_from_json(record))

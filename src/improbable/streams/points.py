@@ -15,9 +15,10 @@ from improbable.data.raw import RawColumn, as_times
 from improbable.data.rows import DenseRows
 from improbable.data.series import EARLY as EARLY
 from improbable.data.series import timed
+from improbable.data.stuck import alike
 from improbable.data.table import TableCodec
 from improbable.data.texts import number_text, time_text
-from improbable.data.timeline import LONGEST_GAP, Timeline, places_ahead
+from improbable.data.timeline import LONGEST_GAP, Index, Timeline, places_ahead
 from improbable.data.window_rows import WindowRows
 from improbable.data.windows import WindowCodec
 from improbable.errors import DataError, ImprobableError, SchemaError
@@ -71,11 +72,14 @@ class Past:
     age : int
         Places in time since the series began, or resumed after a long gap; no
         more than a window has are counted.
+    stayed : ndarray of int of shape (length, n_columns)
+        Points up to each one for which a column stayed the same.
     """
 
     cells: DenseRows
     time: float
     age: int
+    stayed: Index
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ class Placed:
     early, late, repeated : ndarray of bool of shape (n,)
         Points whose window begins before their series does, points older than
         the newest, and those that replace one.
+    stayed : ndarray of int of shape (n, n_columns)
+        Points up to each one for which a column stayed the same; no columns in tables.
     pasts : dict of str to Past
         Of the series that took part.
     """
@@ -97,6 +103,7 @@ class Placed:
     early: Bools
     late: Bools
     repeated: Bools
+    stayed: Index
     pasts: dict[str, Past]
 
 
@@ -318,21 +325,35 @@ def placed(codec: WindowCodec, points: Points, pasts: dict[str, Past]) -> Placed
     last = {name: pasts[name].time for name in known}
     ages = {name: pasts[name].age for name in known}
     found = np.empty((len(points), length), dtype=np.intp)
-    ahead, early = np.empty(len(points), dtype=np.int64), np.zeros(len(points), dtype=bool)
+    before, ahead = (np.empty(len(points), dtype=np.int64) for _ in range(2))
+    early = np.zeros(len(points), dtype=bool)
     for i, name in enumerate(points.entities):
         time = last.get(name, 0.0) + 1.0 if points.times is None else float(points.times[i])
         step = 1 if name not in last else places_ahead(time, last[name], float(codec.step or 1.0))
         line = [*_before(lines[name], step, blank), i]
-        found[i], ahead[i] = line[-length:], step
+        found[i], before[i], ahead[i] = line[-length:], line[-2], step
         if step >= 0:
             ages[name] = min(_age(ages.get(name, 0), step), length)
             lines[name], last[name] = ([blank, *line])[-length:], time if step else last[name]
             early[i] = ages[name] < length
-    taken = {
-        name: Past(pool.take(np.array(lines[name], dtype=np.intp)), last[name], ages[name])
-        for name in names
-    }
-    return Placed(_windows(codec, pool, found), early, ahead < 0, ahead == 0, taken)
+    stayed = _stayed(codec, pool, before, [pasts[name].stayed for name in known])
+    taken = {}
+    for name in names:
+        kept = np.array(lines[name], dtype=np.intp)
+        taken[name] = Past(pool.take(kept), last[name], ages[name], stayed[kept])
+    windows = _windows(codec, pool, found)
+    return Placed(windows, early, ahead < 0, ahead == 0, stayed[: len(points)], taken)
+
+
+def _stayed(codec: WindowCodec, pool: DenseRows, before: Index, pasts: list[Index]) -> Index:
+    """Points of a pool up to each one for which a column stayed the same, (n_pool, n_columns)."""
+    n = len(before)
+    same = alike(pool.take(before), pool.take(slice(n)), codec.point)
+    alone = np.where(pool.missing[: n + 1], 0, 1)  # new points, and the blank
+    stayed = np.concatenate([alone, *pasts])
+    for i, other in enumerate(before.tolist()):
+        stayed[i] += np.where(same[i], stayed[other], 0)
+    return stayed
 
 
 def _age(age: int, ahead: int) -> int:

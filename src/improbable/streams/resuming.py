@@ -45,6 +45,7 @@ def write_state(path: PathLike, model: Model, rule: Rule, kept: Kept) -> None:
     for i, (name, past) in enumerate(kept.pasts.items()):
         pasts.append({"entity": name, "time": past.time, "age": past.age})
         arrays |= {f"past.{i}.{f.name}": getattr(past.cells, f.name) for f in fields(DenseRows)}
+        arrays[f"past.{i}.stayed"] = past.stayed
     header = {
         "format": FORMAT,
         "kind": KIND,
@@ -117,4 +118,5 @@ def _track(record: dict[str, Any], i: int, arrays: Arrays) -> Track:
 
 def _past(record: dict[str, Any], i: int, arrays: Arrays) -> Past:
     cells = DenseRows(*(arrays[f"past.{i}.{f.name}"] for f in fields(DenseRows)))
-    return Past(cells, float(record["time"]), int(record["age"]))
+    stayed = arrays.get(f"past.{i}.stayed", np.where(cells.missing, 0, 1))
+    return Past(cells, float(record["time"]), int(record["age"]), stayed)

@@ -10,6 +10,7 @@ from improbable import calibration, results
 from improbable.data.parts import Floats
 from improbable.data.remarks import OUTSIDE, UNSEEN, unseen_cells
 from improbable.data.series import Series
+from improbable.data.stuck import stuck_remarks
 from improbable.data.table import TableCodec
 from improbable.data.window_rows import WindowRows
 from improbable.data.windows import WindowCodec
@@ -145,7 +146,8 @@ class Stream:
     def _placed(self, points: Points) -> Placed:
         if not isinstance(self._codec, WindowCodec):
             nothing = np.zeros(len(points), dtype=bool)
-            return Placed(points.cells, nothing, nothing, nothing, {})
+            none = np.zeros((len(points), 0), dtype=np.intp)
+            return Placed(points.cells, nothing, nothing, nothing, none, {})
         return placed(self._codec, points, self.kept.pasts)
 
     def _judged(
@@ -263,6 +265,10 @@ class Stream:
             if flags.any():
                 for i, j in np.argwhere(flags).tolist():
                     out[i].append(text.format(names[j]))
+        if isinstance(self._codec, WindowCodec):
+            stuck = stuck_remarks(found.stayed, self._codec.longest, names)
+            for i in np.flatnonzero(stuck != "").tolist():
+                out[i].append(stuck[i])
         return [tuple(notes) for notes in out]
 
 
