@@ -111,7 +111,7 @@ def test_streams_say_the_same(detector, tmp_path, step):
     for begin in range(0, len(rows), step):
         told = stream.push(rows[begin : begin + step])
         found += [[w for w in reading.warnings if "stayed" in w] for reading in told]
-        if begin // step == 5:
+        if begin <= 46 < begin + step:  # in the middle of a run
             stream.save(tmp_path / "state")
             stream = load_stream(tmp_path / "state", detector)
     replaced = set(np.flatnonzero(rows.duplicated(["hour", "site"], keep="last")))
