@@ -6,15 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-FORMATS = "csv, tsv, parquet, arrow or jsonl"
+FORMATS = "csv, tsv, parquet, arrow, jsonl or excel"
 
 Input = Annotated[
     str,
     typer.Argument(
         metavar="INPUT",
         help=(
-            "Table in CSV, TSV, Parquet, Arrow or JSON Lines; - is standard input, and "
-            "'logs/*.csv', in quotes, all files that match. "
+            "Table in CSV, TSV, Parquet, Arrow, JSON Lines or a workbook of a spreadsheet; - is "
+            "standard input, and 'logs/*.csv', in quotes, all files that match. "
             "Images: a folder of them, an .npz or an .npy."
         ),
         show_default=False,

@@ -28,6 +28,7 @@ from improbable.data.native import without_views
 from improbable.data.nested import flat, flat_schema
 from improbable.data.parquet import parquet_appender
 from improbable.data.several import files_of, in_schema, join_lines, joined_schema
+from improbable.data.workbooks import workbook_contents
 from improbable.errors import DataError
 
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -36,7 +37,9 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "parquet": (".parquet", ".pq"),
     "arrow": (".arrow", ".feather", ".ipc"),
     "jsonl": (".jsonl", ".ndjson", ".jsonl.gz"),
+    "excel": (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"),
 }
+READ_ONLY = "excel"
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _NO_ROOM = ("rows cannot be kept on disk", "Set TMPDIR to a folder with more room.")
 
@@ -56,6 +59,14 @@ def format_of(path: Path, override: str | None = None) -> str:
         raise DataError(f"{name} is a folder. Name a file in it, or several, as in '{pattern}'.")
     what = f"{override} is no format" if override else f"{name} does not tell its format"
     raise DataError(f"{what}. Pass one of {', '.join(FORMATS)}, as in --format csv.")
+
+
+def output_format_of(path: Path, override: str | None = None) -> str:
+    """Key of `FORMATS` for a file that is to be written."""
+    format = format_of(path, override)
+    if format == READ_ONLY:
+        raise DataError("workbooks are read and not written. Name a .csv or .parquet file.")
+    return format
 
 
 def pattern_of(folder: str) -> str | None:
@@ -145,11 +156,11 @@ def _contents(
         lines = _lines_of(names, stack, header=True)
         return csv_contents(lines, _DELIMITERS[format], text=text)
     if len(names) == 1:
-        return _typed_contents(_opened(names[0], stack), format, batch_rows)
+        return _typed_contents(names[0], stack, format, batch_rows)
     schemas = []
     for name in names:
         with ExitStack() as once:
-            found = _typed_contents(_opened(name, once), format, batch_rows)[0]
+            found = _typed_contents(name, once, format, batch_rows)[0]
             schemas.append((name, flat_schema(without_views(found))))
     schema = joined_schema(schemas)
     return schema, in_schema(_one_by_one(names, format, batch_rows), schema)
@@ -158,7 +169,7 @@ def _contents(
 def _one_by_one(names: list[str], format: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
     for name in names:
         with ExitStack() as once:
-            yield from _typed_contents(_opened(name, once), format, batch_rows)[1]
+            yield from _typed_contents(name, once, format, batch_rows)[1]
 
 
 def _opened(name: str, stack: ExitStack) -> Any:
@@ -197,7 +208,10 @@ def _opened_text(name: str, stack: ExitStack) -> Any:
     return as_utf8(_opened(name, stack), called, stack)
 
 
-def _typed_contents(stream: IO[bytes], format: str, batch_rows: int) -> Contents:
+def _typed_contents(name: str, stack: ExitStack, format: str, batch_rows: int) -> Contents:
+    stream = _opened(name, stack)
+    if format == "excel":
+        return workbook_contents(stream, name, batch_rows)
     if format == "parquet":
         file = pq.ParquetFile(stream, buffer_size=1 << 16, pre_buffer=False)
         return file.schema_arrow, file.iter_batches(batch_rows)
@@ -253,7 +267,7 @@ def open_writer(path: Path, schema: pa.Schema, *, format: str | None = None) -> 
     DataError
         If the destination cannot be written, or the format has no place for a value.
     """
-    name, format = os.fspath(path), format_of(path, format)
+    name, format = os.fspath(path), output_format_of(path, format)
     problem = f"{'standard output' if name == '-' else name} cannot be written"
     blame = partial(blaming, problem, "Name a file in a folder that exists and has room.")
     schema = _without_dictionaries(schema)
