@@ -179,7 +179,9 @@ def test_whatever_kind_texts_get_they_fit_it(values, named):
 
 def test_a_late_cell_that_is_no_date_is_named():
     data = pd.DataFrame({"when": [*dates(400), "soon"]})
-    with pytest.raises(DataError, match=r"'when' cannot be read as time: 'soon'"):
+    with pytest.raises(
+        DataError, match=r"'when' cannot be read as time: 'soon'. Write it as 2025"
+    ):
         TableCodec().fit(data)
 
 

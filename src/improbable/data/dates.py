@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 Texts = NDArray[np.object_]
 
+DATE = "2025-03-01 14:30"  # one that can be read, for messages
 ORDERED = "TextDate"
 MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 _CLOCK = (

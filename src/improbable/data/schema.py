@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from improbable.data.clock import TURN, is_clock
 from improbable.data.columns import Categorical, ColumnKind, Constant, Count, Cyclic, Identifier
+from improbable.data.dates import DATE
 from improbable.data.fitted_column import Column
 from improbable.data.frames import Frame
 from improbable.data.inference import foreign_words, infer_kind, unread_measurements
@@ -168,9 +169,11 @@ def fit_column(
     values, unreadable = as_storage(read, kind.storage, read.dtype)
     if unreadable.any():
         example = raw.values[unreadable].tolist()[0]
+        dates = kind.storage == "time" and isinstance(example, str)
+        clean = f"Write it as {DATE}" if dates else "Clean it"
         raise DataError(
             f"Column {name!r} cannot be read as {kind.storage}: {example!r}. "
-            f"Clean it, or choose another kind for it with columns={{{name!r}: ...}}."
+            f"{clean}, or choose another kind for it with columns={{{name!r}: ...}}."
         )
     empty = all(v is None or v != v for v in values)
     if empty and not isinstance(kind, Constant | Identifier):
@@ -212,7 +215,7 @@ def _warn_of_measurements(name: str, raw: RawColumn, kind: ColumnKind) -> None:
     else:
         return
     known = "categorical" if isinstance(kind, Categorical) else "identifier"
-    change = "Write them as 2025-03-01 14:30" if what == "dates" else "Convert it"
+    change = f"Write them as {DATE}" if what == "dates" else "Convert it"
     remedy = f"{change}, or say columns={{{name!r}: {known!r}}}."
     warnings.warn(f"Column {name!r} {problem}. {remedy}", DataWarning, stacklevel=4)
 

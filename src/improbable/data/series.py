@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from improbable.data.dates import DATE
 from improbable.data.frames import Frame, read_frame
 from improbable.data.parts import Floats
 from improbable.data.raw import RawColumn, as_times, with_order
@@ -186,7 +187,7 @@ def seconds_of(name: str, raw: RawColumn) -> Floats:
     odd = np.flatnonzero(~np.isfinite(times))
     if len(odd):
         word = raw.values[odd[0]] if raw.storage == "text" else None
-        such = f", as {word!r} is. Write them as 2025-03-01 14:30," if word else "."
+        such = f", as {word!r} is. Write them as {DATE}," if word else "."
         raise DataError(
             f"{len(odd)} of {len(times)} times in column {name!r} are missing or unreadable"
             f"{such} {'r' if word else 'R'}emove those rows, or fit without times."
