@@ -52,6 +52,12 @@ def cell_remarks(columns: Sequence[Column], rows: Rows, source: Frame) -> NDArra
     return out
 
 
+def add_notes(out: NDArray[np.object_], notes: NDArray[np.object_]) -> None:
+    """Put notes on rows behind others, in place; empty ones say nothing."""
+    for i in np.flatnonzero(notes != ""):
+        out[i] = f"{out[i]}; {notes[i]}" if out[i] else notes[i]
+
+
 def unseen_cells(column: Column, raw: RawColumn, index: NDArray[np.intp]) -> list[str]:
     """Column and value of cells at some rows, as in "city = 'atlantis'".
 

@@ -256,34 +256,6 @@ def check_names(columns: tuple[Column, ...], frame: Frame, n_rows: int) -> None:
     raise schema_error(missing=hints, extra=extra, retyped=retyped)
 
 
-def check_given(given: list[str], names: Sequence[str]) -> None:
-    """Refuse columns that take no part in the model."""
-    for name in given:
-        if name not in names:
-            near = get_close_matches(name, names, 1, 0.5)
-            hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(names)}."
-            raise SchemaError(f"No modeled column is called {name!r}. {hint}")
-
-
-def check_held(columns: Sequence[Column], frame: Frame) -> None:
-    """Refuse values that no row could hold: none at all, one never seen, part of a count."""
-    for column in columns:
-        raw = frame.columns.get(column.name)
-        if raw is None:
-            continue
-        cells = column.cells(raw, frame.n_rows)
-        if cells.missing[0]:
-            raise DataError(f"given has no value for {column.name!r}. Leave it out, or give one.")
-        held = f"given holds {column.displayed(raw, np.arange(1))[0]} for {column.name!r}"
-        value, unreadable = (found[0] for found in column.read(raw))
-        if unreadable or column.storage != "text" and np.isinf(value):
-            raise DataError(f"{held}, which is no {column.storage}. Give one that is.")
-        if cells.unseen[0]:
-            raise DataError(f"{held}, a value never seen in training. Give a known one.")
-        if isinstance(column.kind, Count) and (value < 0 or value % 1):
-            raise DataError(f"{held}, a count. Give a whole number, 0 or more.")
-
-
 def schema_error(
     *, missing: list[str] | None = None, extra: list[str] | None = None, retyped: list[str]
 ) -> SchemaError:

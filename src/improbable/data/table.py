@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from improbable.data.columns import Categorical, Identifier
 from improbable.data.fitted_column import Column
 from improbable.data.frames import Frame, read_frame
+from improbable.data.given import given_columns
 from improbable.data.kinds import kind_from_json, kind_to_json
+from improbable.data.pairs import Codes, Pairs, codes_of, lower, pair_remarks, pairs_of
 from improbable.data.parts import Floats, Part
 from improbable.data.raw import RawColumn, Values
-from improbable.data.remarks import cell_remarks, warn_of_new_names
+from improbable.data.remarks import add_notes, cell_remarks, warn_of_new_names
 from improbable.data.rows import DenseRows, Rows
 from improbable.data.schema import as_kind as as_kind
 from improbable.data.schema import (
-    check_given,
-    check_held,
     check_names,
     fit_column,
     known_kinds,
@@ -56,6 +56,8 @@ class TableCodec:
         As in `Frame`; text again in a codec that was read from a file.
     types : dict of str to str
         As in `Frame`.
+    pairs : tuple of Pairs
+        Values that never came together in training.
     """
 
     kinds: Any = None
@@ -65,6 +67,7 @@ class TableCodec:
     n_rows: int = 0
     labels: dict[str, Any] = field(default_factory=dict, compare=False)
     types: dict[str, str] = field(default_factory=dict)
+    pairs: tuple[Pairs, ...] = field(default=(), compare=False)
 
     def fit(self, data: Any, trusted: NDArray[np.intp] | None = None) -> Self:
         """Codec that knows the columns of `data`.
@@ -110,7 +113,8 @@ class TableCodec:
                 "Every column looks like an identifier, so nothing is left to model. "
                 "Say what a column is, for instance columns={'name': 'categorical'}."
             )
-        return replace(fitted, labels=frame.labels, types=frame.types)
+        fitted = replace(fitted, labels=frame.labels, types=frame.types)
+        return replace(fitted, pairs=pairs_of(fitted._codes(fitted.transform(frame))))
 
     @cached_property
     def modeled(self) -> tuple[Column, ...]:
@@ -246,8 +250,13 @@ class TableCodec:
         if retyped:
             raise schema_error(retyped=retyped)
         rows = DenseRows(values, observed, offsets, *(flag.T for flag in flags))
+        lower(offsets, self.pairs, self._codes(rows) if self.pairs else {})
         warn_of_new_names(self.modeled, rows)
         return rows
+
+    def _codes(self, rows: DenseRows) -> dict[int, Codes]:
+        cells = [rows.values[:, entries] for entries, _ in self._slots]
+        return codes_of(self.modeled, cells, rows)
 
     def inverse_transform(self, values: Floats, carried: Frame | None = None) -> Frame:
         """Table of encoded rows, in table order.
@@ -316,31 +325,23 @@ class TableCodec:
         DataError
             If a value cannot be read in its column.
         """
-        if not isinstance(given, Mapping) or not given:
-            raise DataError(
-                f"given must name columns and values, as {{'sex': 'F'}}, got {given!r}."
-            )
-        check_given([str(name) for name in given], self.names)
-        known = read_frame([dict(given)])
-        check_held(self.columns, known)
-        columns = {}
-        for column in self.columns:
-            if column.name in known.columns:
-                raw = known.columns[column.name]
-                columns[column.name] = replace(raw, values=np.repeat(raw.values, n))
-                continue
-            kind, nothing = (object, None) if column.storage == "text" else (float, np.nan)
-            blank = np.full(n, nothing, dtype=kind)
-            columns[column.name] = RawColumn(blank, column.storage, column.dtype)
+        columns = given_columns(given, self.columns, self.names, n)
         return Frame(columns, n, self.library, labels=self.labels, types=self.types)
 
     def remarks(self, rows: Rows, source: Frame) -> NDArray[np.object_]:
         """What is unusual about each row's cells, in words, shape (n,); empty if nothing."""
         out = cell_remarks(self.modeled, rows, source)
+        if isinstance(rows, DenseRows):
+            add_notes(out, self.pair_remarks(rows))
         if self.is_reordered(source):
             order = "columns are in another order than in training"
             out[:] = [f"{order}; {note}" if note else order for note in out]
         return out
+
+    def pair_remarks(self, rows: DenseRows) -> NDArray[np.object_]:
+        """Remarks on values that never came together in training, shape (n,)."""
+        codes = self._codes(rows) if self.pairs else {}
+        return pair_remarks(self.modeled, self.pairs, codes, len(rows))
 
     def inverse_column(self, i: int, values: Floats) -> Values:
         """Values of modeled column `i`, in its own unit and storage."""
@@ -367,6 +368,7 @@ class TableCodec:
             "library": self.library,
             "n_rows": self.n_rows,
             "types": self.types,
+            "pairs": [pairs.to_json() for pairs in self.pairs],
         }
 
     @classmethod
@@ -377,7 +379,8 @@ class TableCodec:
             for c in record["columns"]
         )
         library, types = str(record["library"]), record.get("types", {})
-        return cls(None, "auto", columns, library, int(record["n_rows"]), types=types)
+        pairs = tuple(Pairs.from_json(one) for one in record.get("pairs", ()))
+        return cls(None, "auto", columns, library, int(record["n_rows"]), types=types, pairs=pairs)
 
     def _by_position(self, frame: Frame) -> Frame:
         if len(frame.columns) != len(self.columns):

@@ -16,6 +16,7 @@ from improbable.data.holes import mean_of_windows
 from improbable.data.parts import Bools, Floats, Part
 from improbable.data.periods import usual_length
 from improbable.data.raw import RawColumn, Values
+from improbable.data.remarks import add_notes
 from improbable.data.rows import DenseRows, Rows
 from improbable.data.series import (
     Series,
@@ -349,14 +350,12 @@ class WindowCodec:
     def remarks(self, rows: Rows, source: Series) -> NDArray[np.object_]:
         """What is unusual about each row's cells, in words; empty where nothing is."""
         out = self.point.remarks(rows, self._values(source.rows))
-        for notes in (self._stuck(source), source.remarks(whole=self.score_of == "last")):
-            for i in np.flatnonzero(notes != ""):
-                out[i] = f"{out[i]}; {notes[i]}" if out[i] else notes[i]
+        points, slots = self._encoded(source), source.timeline.slot[source.index]
+        stayed = runs(points, source.timeline, self.point)[slots]
+        add_notes(out, self.point.pair_remarks(points.take(slots)))
+        add_notes(out, stuck_remarks(stayed, self.longest, self.names))
+        add_notes(out, source.remarks(whole=self.score_of == "last"))
         return out
-
-    def _stuck(self, source: Series) -> NDArray[np.object_]:
-        stayed = runs(self._encoded(source), source.timeline, self.point)
-        return stuck_remarks(stayed[source.timeline.slot[source.index]], self.longest, self.names)
 
     def inverse_column(self, i: int, values: Floats) -> Values:
         """Values of modeled column `i` at the last point, in its own unit."""

@@ -265,10 +265,12 @@ class Stream:
             if flags.any():
                 for i, j in np.argwhere(flags).tolist():
                     out[i].append(text.format(names[j]))
+        said = [self._reader.point.pair_remarks(cells)]
         if isinstance(self._codec, WindowCodec):
-            stuck = stuck_remarks(found.stayed, self._codec.longest, names)
-            for i in np.flatnonzero(stuck != "").tolist():
-                out[i].append(stuck[i])
+            said.append(stuck_remarks(found.stayed, self._codec.longest, names))
+        for remarks in said:
+            for i in np.flatnonzero(remarks != "").tolist():
+                out[i].append(remarks[i])
         return [tuple(notes) for notes in out]
 
 
