@@ -132,10 +132,14 @@ def pairs_of(codes: Mapping[int, Codes]) -> tuple[Pairs, ...]:
     for i, j in combinations(sorted(codes)[:MOST_COLUMNS], 2):
         seen = _counts(codes[i], codes[j])
         found += [] if seen.all() else _never(i, j, seen)
-    expected = np.concatenate([pairs.expected for pairs in found]) if found else np.zeros(0)
-    least = np.sort(expected)[-MOST_PAIRS] if len(expected) > MOST_PAIRS else 0.0
-    kept = (pairs.kept(pairs.expected >= least) for pairs in found)
-    return tuple(pairs for pairs in kept if len(pairs.values))
+    if not found:
+        return ()
+    expected = np.concatenate([pairs.expected for pairs in found])
+    told = np.zeros(len(expected), dtype=bool)
+    told[np.argsort(-expected, kind="stable")[:MOST_PAIRS]] = True
+    ends = np.cumsum([len(pairs.values) for pairs in found])
+    shares = zip(found, np.split(told, ends[:-1]), strict=True)
+    return tuple(pairs.kept(which) for pairs, which in shares if which.any())
 
 
 def _counts(first: Codes, second: Codes) -> Codes:
