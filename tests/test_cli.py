@@ -926,7 +926,7 @@ def test_what_cannot_be_written_is_said_first(command, model, tmp_path):
         (tmp_path / "no" / "o.csv", "is no folder that can be written to"),
         (tmp_path, "is a folder. Name a file in it."),
         (tmp_path / "o", "--output-format csv"),
-        (tmp_path / "o.xls", "Pass one of csv, tsv, parquet, arrow, jsonl, as in --output-format"),
+        (tmp_path / "o.doc", "Pass one of csv, tsv, parquet, arrow, jsonl, as in --output-format"),
     ):
         assert message in fails(command, "absent.csv", "-m", model, "-o", place)
 

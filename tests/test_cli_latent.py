@@ -490,7 +490,7 @@ def test_cluster_chooses_by_itself_and_again_under_a_prefix(new, model, tmp_path
         (["-k", "0"], "--clusters is 0. Ask for 1 to 60"),
         (["-k", "8..2"], "--clusters 8..2 goes down. Write the smaller number first."),
         (["--divergence", "l2"], "divergence must be kl or reverse_kl"),
-        (["--centers", "c.xls"], "does not tell its format"),
+        (["--centers", "c.doc"], "does not tell its format"),
     ],
 )
 def test_cluster_refuses(options, message, new, model, tmp_path):
@@ -528,7 +528,7 @@ def test_cluster_by_hierarchy(linkage, new, model, posterior, tmp_path):
         (["--hierarchy", "-k", 2, "--linkage", "singel"], "is unknown (nearest: single)"),
         (["--hierarchy", "-k", 2, "--divergence", "reverse_kl"], "Leave out --divergence."),
         (["--hierarchy", "-k", 2, "--merges", "-"], "--merges takes a file of its own"),
-        (["--hierarchy", "-k", 2, "--merges", "t.xls"], "does not tell its format"),
+        (["--hierarchy", "-k", 2, "--merges", "t.doc"], "does not tell its format"),
         (["-k", 2, "--linkage", "single"], "--linkage is for hierarchies. Leave it out, or add"),
         (["-k", 2, "--merges", "t.csv"], "--merges is for hierarchies"),
     ],

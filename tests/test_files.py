@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from improbable.data import delimited, encodings, json_lines, parquet
 from improbable.data.files import (
     FORMATS,
+    WRITTEN,
     format_of,
     open_writer,
     read_batches,
@@ -584,7 +585,7 @@ def damage(content: bytearray, random: random.Random) -> None:
 # Standard input and output
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", WRITTEN)
 def test_a_table_passes_through_pipes(format, monkeypatch):
     stdout = pipe_out(monkeypatch)
     table = pa.table({"a": [1, None, 3], "b": ["x", "y,\tz", "w"]})
@@ -623,7 +624,7 @@ class ClosedPipe(io.RawIOBase):
         raise BrokenPipeError(32, "Broken pipe")
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", WRITTEN)
 def test_a_broken_pipe_is_left_to_the_caller(format, monkeypatch, table):
     monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=ClosedPipe()))
     with pytest.raises(BrokenPipeError):
@@ -697,7 +698,7 @@ def umask():
     return mask
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", WRITTEN)
 def test_a_full_disk_is_a_data_error(format, table, monkeypatch):
     with open("/dev/full", "wb", buffering=0) as full:
         monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=full))
@@ -732,15 +733,15 @@ def test_an_extension_tells_the_format(format):
     assert format_of("-", format) == format
 
 
-@pytest.mark.parametrize("name", ["a", "a.xlsx", "a.parquet.gz", "a.gz", "csv"])
+@pytest.mark.parametrize("name", ["a", "a.doc", "a.parquet.gz", "a.gz", "csv"])
 def test_an_unknown_extension_is_told_what_to_pass(name):
     with pytest.raises(DataError, match="--format csv"):
         format_of(name)
 
 
 def test_an_unknown_format_is_told_the_known_ones():
-    with pytest.raises(DataError, match="excel is no format. Pass one of csv, tsv, parquet"):
-        format_of("a.csv", "excel")
+    with pytest.raises(DataError, match="word is no format. Pass one of csv, tsv, parquet"):
+        format_of("a.csv", "word")
     assert format_of("-") == "csv"
 
 

@@ -12,11 +12,11 @@ from test_cli import SMALL, fails, run
 from test_files import COLUMNS, contents, write
 
 from improbable.data import sampling
-from improbable.data.files import FORMATS, pattern_of, read_batches, read_table
+from improbable.data.files import FORMATS, WRITTEN, pattern_of, read_batches, read_table
 from improbable.data.sampling import read_sample
 from improbable.errors import DataError
 
-EXTENSIONS = [extension for extensions in FORMATS.values() for extension in extensions]
+EXTENSIONS = [extension for format in WRITTEN for extension in FORMATS[format]]
 
 
 def parts(folder, extension, *, n=3):

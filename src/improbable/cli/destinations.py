@@ -2,7 +2,7 @@
 
 import os
 
-from improbable.data.files import output_format_of
+from improbable.data.files import format_of
 from improbable.data.pictures import EXTENSIONS
 from improbable.data.several import files_of
 from improbable.errors import DataError
@@ -56,7 +56,7 @@ def check_output(path: str, format: str | None, *others: str | None) -> None:
     if os.path.isdir(path):
         check_destination(path)
     try:
-        output_format_of(path, format)
+        format_of(path, format, written=True)
     except DataError as error:
         raise DataError(str(error).replace("--format", "--output-format")) from None
     if path != "-":

@@ -40,6 +40,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "excel": (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"),
 }
 READ_ONLY = "excel"
+WRITTEN = tuple(format for format in FORMATS if format != READ_ONLY)
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
 _NO_ROOM = ("rows cannot be kept on disk", "Set TMPDIR to a folder with more room.")
 
@@ -47,26 +48,24 @@ Path = str | os.PathLike[str]
 _Append = Callable[[pa.RecordBatch], object]
 
 
-def format_of(path: Path, override: str | None = None) -> str:
-    """Key of `FORMATS` for a file: `override`, or as its extension says; "-" is csv."""
+def format_of(path: Path, override: str | None = None, *, written: bool = False) -> str:
+    """Key of `FORMATS` for a file: `override`, or as its extension says; "-" is csv.
+
+    One that is to be `written` cannot be of all formats.
+    """
     name = os.fspath(path)
     fits = (key for key, extensions in FORMATS.items() if name.lower().endswith(extensions))
     format = override or ("csv" if name == "-" else next(fits, None))
+    if format == READ_ONLY and written:
+        raise DataError("workbooks are read and not written. Name a .csv or .parquet file.")
     if format in FORMATS:
         return format
     if not override and os.path.isdir(name):
         pattern = pattern_of(name) or os.path.join(name, "*.csv")
         raise DataError(f"{name} is a folder. Name a file in it, or several, as in '{pattern}'.")
     what = f"{override} is no format" if override else f"{name} does not tell its format"
-    raise DataError(f"{what}. Pass one of {', '.join(FORMATS)}, as in --format csv.")
-
-
-def output_format_of(path: Path, override: str | None = None) -> str:
-    """Key of `FORMATS` for a file that is to be written."""
-    format = format_of(path, override)
-    if format == READ_ONLY:
-        raise DataError("workbooks are read and not written. Name a .csv or .parquet file.")
-    return format
+    known = WRITTEN if written else FORMATS
+    raise DataError(f"{what}. Pass one of {', '.join(known)}, as in --format csv.")
 
 
 def pattern_of(folder: str) -> str | None:
@@ -267,7 +266,7 @@ def open_writer(path: Path, schema: pa.Schema, *, format: str | None = None) -> 
     DataError
         If the destination cannot be written, or the format has no place for a value.
     """
-    name, format = os.fspath(path), output_format_of(path, format)
+    name, format = os.fspath(path), format_of(path, format, written=True)
     problem = f"{'standard output' if name == '-' else name} cannot be written"
     blame = partial(blaming, problem, "Name a file in a folder that exists and has room.")
     schema = _without_dictionaries(schema)
