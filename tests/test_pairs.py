@@ -7,7 +7,7 @@ from conftest import SMALL
 
 from improbable import VAEDetector, WindowCodec, load, load_scorer, save
 from improbable.data import pairs as module
-from improbable.data.pairs import Pairs, codes_of, lower, pairs_of
+from improbable.data.pairs import Pairs, codes_at_fit, codes_in, lower, pairs_of
 from improbable.data.table import TableCodec
 
 
@@ -94,17 +94,29 @@ def test_pairs_together_are_as_probable_as_those_seen_once():
     assert said == pytest.approx(truth, abs=4.0 * np.sqrt(max(truth, 1 / 3_000) / 3_000))
 
 
-def test_rows_of_other_codes_lose_nothing():
+def test_rows_of_other_codes_hold_none():
     codes = {0: np.repeat([0, 1], 50), 1: np.repeat([0, 1], 50)}
-    found = pairs_of(codes)
-    offsets = np.zeros((5, 2))
-    offsets[4] = -9.0
-    new = {0: np.array([0, -1, 7, 0, 0]), 1: np.array([1, 1, 0, 9, 1])}
-    lower(offsets, found, new)
-    lost = np.log(50.0)
-    assert found[0].lost == pytest.approx(lost)
-    np.testing.assert_allclose(offsets[:4], [[-lost, 0.0], *[[0.0, 0.0]] * 3])
-    assert offsets[4].tolist() == [-9.0, -9.0]  # what is lower already stays
+    (found,) = pairs_of(codes)
+    assert found.lost == pytest.approx(np.log(50.0))
+    new = {0: np.array([0, -1, 7, 0, 1]), 1: np.array([1, 1, 0, 9, 0])}
+    held, which = found.held_by(new)
+    assert held.tolist() == [0, 4]
+    assert found.values[which].tolist() == [[0, 1], [1, 0]]
+
+
+def test_the_cell_of_the_rarer_value_loses(detector):
+    codec = detector._fitted().codec
+    new = odd(rows(50, seed=4))
+    encoded = codec.transform(new)
+    names = codec.names
+    lost = {pairs.lost for pairs in codec.pairs}
+    country, euro = (encoded.offsets[:, names.index(name)] for name in ("country", "euro"))
+    assert set((-country).tolist()) <= lost  # a country is rarer than its currency
+    assert (encoded.offsets[:, names.index("channel")] == 0.0).all()
+    assert (euro <= 0.0).all()
+    offsets = np.full(encoded.offsets.shape, -99.0)
+    lower(offsets, codec.pairs, codec.modeled, codec._slots, encoded)
+    assert (offsets == -99.0).all()  # what is lower already stays
 
 
 def test_there_are_no_more_than_so_many(monkeypatch):
@@ -125,8 +137,10 @@ def test_codes_are_the_places_of_names():
     codec = TableCodec({"channel": "categorical"}).fit(table)
     new = table[:6].assign(currency="m9")
     encoded = codec.transform(new)
-    cells = [encoded.values[:, entries] for entries, _ in codec._slots]
-    codes = codes_of(codec.modeled, cells, encoded)
+    codes = codes_in(codec.modeled, codec._slots, encoded)
+    alone = codes_at_fit(codec.modeled, codec.read(new), codec.n_rows)
+    assert codes.keys() == alone.keys()
+    assert all((codes[i] == alone[i]).all() for i in codes)
     names = [column.name for column in codec.modeled]
     assert {names[i] for i in codes} == {"country", "currency", "euro", "channel"}
     for i, code in codes.items():
@@ -140,9 +154,7 @@ def test_rare_names_in_a_bucket_have_no_code():
     table = rows(countries=40)
     codec = TableCodec({"country": "categorical"}).fit(table)
     narrow = TableCodec({"country": type(codec.modeled[0].kind)(max_categories=5)}).fit(table)
-    values = narrow.transform(table)
-    cells = [values.values[:, entries] for entries, _ in narrow._slots]
-    code = codes_of(narrow.modeled, cells, values)[0]
+    code = codes_at_fit(narrow.modeled, narrow.read(table), narrow.n_rows)[0]
     usual = set(narrow.modeled[0].kind.names[:4])
     np.testing.assert_array_equal(code >= 0, table["country"].isin(usual))
 

@@ -13,12 +13,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from improbable.data.columns import Binary, Categorical
+from improbable.data.columns import Categorical, ColumnKind
 from improbable.data.fitted_column import Column
+from improbable.data.frames import Frame
 from improbable.data.parts import Bools, Floats
 from improbable.data.rows import DenseRows
 
-Codes = NDArray[np.intp]
+Codes = NDArray[np.integer[Any]]
+Slots = Sequence[tuple[list[int], list[int]]]
 FEWEST_EXPECTED = 1.0  # rows
 LEAST_LOST = 1.0  # nats
 MOST_COLUMNS, MOST_NAMES, MOST_PAIRS = 100, 128, 16_384
@@ -94,32 +96,48 @@ class Pairs:
         return cls(*columns, float(record["lost"]), values, blamed, np.array(record["expected"]))
 
 
-def codes_of(
-    columns: Sequence[Column], cells: Sequence[Floats], rows: DenseRows
-) -> dict[int, Codes]:
-    """Place of each cell among the names of its column, -1 of those that are rare or unknown.
+def codes_at_fit(columns: Sequence[Column], frame: Frame, n_rows: int) -> dict[int, Codes]:
+    """Places of cells among the names of their columns, one column encoded after the other."""
+    found = {}
+    for i in _named(columns):
+        cells = columns[i].cells(frame.columns[columns[i].name], n_rows)
+        found[i] = _codes(columns[i].kind, cells.values, cells.missing | cells.unseen)
+    return found
+
+
+def codes_in(columns: Sequence[Column], slots: Slots, rows: DenseRows) -> dict[int, Codes]:
+    """Places of cells of encoded rows among the names of their columns.
+
+    Those that are missing, were never seen or are rare have -1.
 
     Parameters
     ----------
     columns : sequence of Column
-        Modeled columns, of which those of names are told.
-    cells : sequence of ndarray of shape (n_rows, width)
-        Their encoded entries.
+        Modeled columns; those of names are told.
+    slots : sequence of (sequence of int, sequence of int)
+        Encoded entries and parts of each.
     rows : DenseRows
     """
     unknown = rows.missing | rows.unseen
-    found = {}
-    for i, (column, encoded) in enumerate(zip(columns, cells, strict=True)):
-        kind = column.kind
-        if isinstance(kind, Binary) and len(kind.names) == 2:
-            known, code = 2, (encoded[:, 0] > 0.5).astype(np.intp)
-        elif isinstance(kind, Categorical) and len(kind.names) > 1:
-            bucket = len(kind.names) > kind.width
-            known, code = min(kind.width - bucket, MOST_NAMES), encoded.argmax(axis=1)
-        else:
-            continue
-        found[i] = np.where(unknown[:, i] | (code >= known), -1, code)
-    return found
+    return {
+        i: _codes(columns[i].kind, rows.values[:, slots[i][0]], unknown[:, i])
+        for i in _named(columns)
+    }
+
+
+def _named(columns: Sequence[Column]) -> list[int]:
+    """Columns of two names or more."""
+    names = [getattr(column.kind, "names", ()) for column in columns]
+    return [i for i, known in enumerate(names) if len(known) > 1]
+
+
+def _codes(kind: ColumnKind, encoded: Floats, unknown: Bools) -> Codes:
+    if isinstance(kind, Categorical):
+        bucket = len(kind.names) > kind.width
+        known, code = min(kind.width - bucket, MOST_NAMES), encoded.argmax(axis=1)
+    else:
+        known, code = 2, (encoded[:, 0] > 0.5).astype(np.intp)
+    return np.where(unknown | (code >= known), -1, code).astype(np.int16)
 
 
 def pairs_of(codes: Mapping[int, Codes]) -> tuple[Pairs, ...]:
@@ -164,7 +182,13 @@ def _never(i: int, j: int, seen: Codes) -> list[Pairs]:
     return [Pairs(i, j, lost, values, rarer.astype(np.intp), expected[never])]
 
 
-def lower(offsets: Floats, found: Sequence[Pairs], codes: Mapping[int, Codes]) -> None:
+def lower(
+    offsets: Floats,
+    found: Sequence[Pairs],
+    columns: Sequence[Column],
+    slots: Slots,
+    rows: DenseRows,
+) -> None:
     """Lower the offsets of rows with pairs that never came together, that of the rarer value.
 
     Parameters
@@ -172,20 +196,22 @@ def lower(offsets: Floats, found: Sequence[Pairs], codes: Mapping[int, Codes]) -
     offsets : ndarray of shape (n_rows, n_columns)
         Nats, changed in place: of several pairs of a cell the one that loses most counts.
     found : sequence of Pairs
-    codes : mapping of int to ndarray
-        As `codes_of` has them.
+    columns, slots, rows
+        As in `codes_in`.
     """
+    codes = codes_in(columns, slots, rows) if found else {}
     for pairs in found:
-        rows, which = pairs.held_by(codes)
+        held, which = pairs.held_by(codes)
         column = np.where(pairs.blamed[which] == 0, pairs.first, pairs.second)
-        offsets[rows, column] = np.minimum(offsets[rows, column], -pairs.lost)
+        offsets[held, column] = np.minimum(offsets[held, column], -pairs.lost)
 
 
 def pair_remarks(
-    columns: Sequence[Column], found: Sequence[Pairs], codes: Mapping[int, Codes], n: int
+    found: Sequence[Pairs], columns: Sequence[Column], slots: Slots, rows: DenseRows
 ) -> NDArray[np.object_]:
-    """Remarks on rows with pairs that never came together, shape (n,); empty without."""
-    out = np.full(n, "", dtype=object)
+    """Remarks on rows with pairs that never came together, shape (n_rows,); empty without."""
+    out = np.full(len(rows), "", dtype=object)
+    codes = codes_in(columns, slots, rows) if found else {}
     for pairs in found:
         one, other = columns[pairs.first], columns[pairs.second]
         for row, which in zip(*(side.tolist() for side in pairs.held_by(codes)), strict=True):

@@ -14,7 +14,7 @@ from improbable.data.fitted_column import Column
 from improbable.data.frames import Frame, read_frame
 from improbable.data.given import given_columns
 from improbable.data.kinds import kind_from_json, kind_to_json
-from improbable.data.pairs import Codes, Pairs, codes_of, lower, pair_remarks, pairs_of
+from improbable.data.pairs import Pairs, codes_at_fit, lower, pair_remarks, pairs_of
 from improbable.data.parts import Floats, Part
 from improbable.data.raw import RawColumn, Values
 from improbable.data.remarks import add_notes, cell_remarks, warn_of_new_names
@@ -114,7 +114,7 @@ class TableCodec:
                 "Say what a column is, for instance columns={'name': 'categorical'}."
             )
         fitted = replace(fitted, labels=frame.labels, types=frame.types)
-        return replace(fitted, pairs=pairs_of(fitted._codes(fitted.transform(frame))))
+        return replace(fitted, pairs=pairs_of(codes_at_fit(fitted.modeled, frame, fitted.n_rows)))
 
     @cached_property
     def modeled(self) -> tuple[Column, ...]:
@@ -250,13 +250,9 @@ class TableCodec:
         if retyped:
             raise schema_error(retyped=retyped)
         rows = DenseRows(values, observed, offsets, *(flag.T for flag in flags))
-        lower(offsets, self.pairs, self._codes(rows) if self.pairs else {})
+        lower(offsets, self.pairs, self.modeled, self._slots, rows)
         warn_of_new_names(self.modeled, rows)
         return rows
-
-    def _codes(self, rows: DenseRows) -> dict[int, Codes]:
-        cells = [rows.values[:, entries] for entries, _ in self._slots]
-        return codes_of(self.modeled, cells, rows)
 
     def inverse_transform(self, values: Floats, carried: Frame | None = None) -> Frame:
         """Table of encoded rows, in table order.
@@ -340,8 +336,7 @@ class TableCodec:
 
     def pair_remarks(self, rows: DenseRows) -> NDArray[np.object_]:
         """Remarks on values that never came together in training, shape (n,)."""
-        codes = self._codes(rows) if self.pairs else {}
-        return pair_remarks(self.modeled, self.pairs, codes, len(rows))
+        return pair_remarks(self.pairs, self.modeled, self._slots, rows)
 
     def inverse_column(self, i: int, values: Floats) -> Values:
         """Values of modeled column `i`, in its own unit and storage."""
