@@ -163,10 +163,15 @@ def test_such_rows_are_found_and_named(detector):
     new = rows(400, seed=1)
     assert np.mean(detector.p_values(new) <= 0.02) < 0.06
     assert np.mean(detector.p_values(odd(new)) <= 0.02) > 0.95
-    notes = detector.detect(odd(new)[:40]).warnings
+    notes, train = detector.detect(odd(new)[:40]).warnings, rows()
     for note, (_, row) in zip(notes, odd(new)[:40].iterrows(), strict=True):
         said = f"country = {row['country']!r} and currency = {row['currency']!r} never came"
-        assert f"{said} together in training" in note
+        assert f"{said} together in training, " in note
+        told = int(note.split("training, ")[1].split(" rows were to be expected")[0])
+        n = (train["country"] == row["country"]).sum() * (
+            train["currency"] == row["currency"]
+        ).sum()
+        assert told == pytest.approx(n / len(train) * 0.8, rel=0.5)
     assert not any("together" in note for note in detector.detect(new).warnings)
     assert detector.explain(odd(new)[:1]).reasons(0)[0].startswith(("country", "currency"))
 

@@ -133,7 +133,8 @@ def test_room_of_decimals():
     numbers = np.array([0.25, 0.255, 99.99, 100.0, -99.99, np.inf, np.nan])
     expected = [True, False, True, False, True, False, False]
     assert has_room(numbers, "Decimal(4, 2)").tolist() == expected
-    assert has_room(np.array([1e30]), "Decimal(38, 2)").all()
+    assert has_room(np.array([2.0**53 - 1.0]), "Decimal(38, 0)").all()
+    assert not has_room(np.array([2.0**53]), "Decimal(38, 0)").any()
 
 
 def test_cells_that_a_decimal_has_no_room_for_are_kept():
@@ -153,10 +154,17 @@ def test_cells_that_a_decimal_has_no_room_for_are_kept():
         ([Decimal("1.5"), Decimal("2.25"), Decimal("NaN")], "Decimal(38, 2)"),
         ([Decimal("1e3"), Decimal("7")], "Decimal(38, 0)"),
         ([Decimal("1e-30")], "Float64"),
+        ([Decimal(2**53 - 1)], "Decimal(38, 0)"),
+        ([Decimal(2**53)], "Float64"),
     ],
 )
 def test_python_decimals_have_the_digits_of_the_finest(numbers, dtype):
-    assert type_of_objects(numbers) == dtype
+    assert type_of_objects(numbers, np.array(numbers, dtype=np.float64)) == dtype
+
+
+def test_decimals_that_floats_do_not_hold_are_floats():
+    long = pa.table({"a": pa.array([Decimal(2**60 + 1), None], pa.decimal128(38, 0))})
+    assert read_frame(long).columns["a"].dtype == "Float64"
 
 
 def test_objects_of_decimals_alone_are_such():

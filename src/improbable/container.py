@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 from improbable import __version__
 from improbable.errors import DataError, FormatError
 
-FORMAT = 8
+FORMAT = 9
 MAGIC = "improbable"
 TOLERANCE = 1e-6
 SUMS_OF_FORMAT_1 = (

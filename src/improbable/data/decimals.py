@@ -12,18 +12,26 @@ from improbable.data.parts import Bools, Floats
 DECIMAL = "Decimal"
 NUMERIC = ("Int", "UInt", "Float", DECIMAL)  # types whose values are written as numbers of any are
 MOST_DIGITS, MOST_PLACES = 38, 18  # of decimals of 128 bits
+EXACT = 2.0**53
 
 
-def decimal_type(precision: int, scale: int) -> str:
-    """Name of a type of so many digits, `scale` of them after the point."""
-    return f"{DECIMAL}({precision}, {scale})"
+def decimal_type(numbers: Floats, precision: int, scale: int) -> str:
+    """Name of a type of so many digits, `scale` of them after the point.
+
+    That of floats if these do not hold the numbers to the last digit: decimals would
+    look as exact as they came.
+    """
+    largest = np.max(np.abs(numbers), where=np.isfinite(numbers), initial=0.0)
+    return f"{DECIMAL}({precision}, {scale})" if largest * 10.0**scale < EXACT else "Float64"
 
 
-def type_of_objects(numbers: Iterable[Decimal]) -> str:
-    """Name of a type that holds Python's decimals; that of floats if they are too fine."""
-    finite = [number for number in numbers if number.is_finite()]
-    scale = max((-int(number.as_tuple().exponent) for number in finite), default=0)
-    return decimal_type(MOST_DIGITS, max(scale, 0)) if scale <= MOST_PLACES else "Float64"
+def type_of_objects(cells: Iterable[Decimal], numbers: Floats) -> str:
+    """Name of the type of Python's decimals, which are `numbers` as floats."""
+    finite = [cell for cell in cells if cell.is_finite()]
+    scale = max((-int(cell.as_tuple().exponent) for cell in finite), default=0)
+    if scale > MOST_PLACES:
+        return "Float64"
+    return decimal_type(numbers, MOST_DIGITS, max(scale, 0))
 
 
 def is_decimal(dtype: str) -> bool:
@@ -37,10 +45,10 @@ def is_whole(dtype: str) -> bool:
 
 
 def has_room(numbers: Floats, dtype: str) -> Bools:
-    """Whether decimals of a type hold some numbers, to all digits of a float."""
+    """Whether decimals of a type hold some numbers, and floats all digits of these."""
     precision, scale = _digits(dtype)
     exact: Bools = np.round(numbers, scale) == numbers
-    return exact & (np.abs(numbers) < 10.0 ** (precision - scale))
+    return exact & (np.abs(numbers) < min(10.0**precision, EXACT) * 10.0**-scale)
 
 
 def arrow_decimals(numbers: Floats, dtype: str) -> pa.Array:

@@ -181,7 +181,8 @@ def _read_narwhals(frame: nw.DataFrame[Any], wanted: Collection[str] | None) -> 
 def _read_series(series: nw.Series[Any]) -> RawColumn:
     dtype = series.dtype
     if dtype.is_numeric():
-        name, numbers = _number_type(series), _numbers(series)
+        numbers = _numbers(series)
+        name = _number_type(series, numbers)
         if dtype.is_integer() and np.nanmax(np.abs(numbers), initial=0.0) >= 2.0**53:
             cells = series.to_arrow().cast(pa.string()).to_pylist()
             return RawColumn(as_text(cells), "text", name)
@@ -209,11 +210,11 @@ def _read_series(series: nw.Series[Any]) -> RawColumn:
     return read_objects(cells)
 
 
-def _number_type(series: nw.Series[Any]) -> str:
+def _number_type(series: nw.Series[Any], numbers: Floats) -> str:
     if series.dtype != nw.Decimal:
         return str(series.dtype)
     kind = series.to_arrow().type
-    return decimal_type(kind.precision, kind.scale)
+    return decimal_type(numbers, kind.precision, kind.scale)
 
 
 def _type_of(cell: Any, dtype: Any) -> str:

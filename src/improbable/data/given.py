@@ -16,25 +16,7 @@ from improbable.errors import DataError, SchemaError
 def given_columns(
     given: Any, columns: Sequence[Column], names: Sequence[str], n: int
 ) -> dict[str, RawColumn]:
-    """Columns of `n` equal rows of which only the `given` ones are known.
-
-    Parameters
-    ----------
-    given : mapping of str to value
-    columns : sequence of Column
-        Of the table.
-    names : sequence of str
-        Of those that are modeled.
-    n : int
-        Rows.
-
-    Raises
-    ------
-    SchemaError
-        If there is no such column.
-    DataError
-        If a value cannot be read in its column.
-    """
+    """Columns of `TableCodec.partial`, of a table whose modeled columns are `names`."""
     if not isinstance(given, Mapping) or not given:
         raise DataError(f"given must name columns and values, as {{'sex': 'F'}}, got {given!r}.")
     _check_names([str(name) for name in given], names)

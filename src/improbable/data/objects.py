@@ -40,10 +40,10 @@ def read_objects(values: Iterable[Any]) -> RawColumn:
     if present and all(isinstance(v, TRUTH) for v in present):
         return RawColumn(as_text(cells), "text", "Boolean")
     if present and all(isinstance(v, NUMBERS) for v in present):
-        numbers = [np.nan if is_null(v) else _as_float(v) for v in cells]
+        numbers = np.array([np.nan if is_null(v) else _as_float(v) for v in cells])
         exact = all(isinstance(v, Decimal) for v in present)
-        dtype = type_of_objects(present) if exact else "Float64"
-        return RawColumn(np.array(numbers), "number", dtype)
+        dtype = type_of_objects(present, numbers) if exact else "Float64"
+        return RawColumn(numbers, "number", dtype)
     return RawColumn(as_text(cells), "text", "String")
 
 

@@ -17,14 +17,14 @@ from improbable.data.columns import Categorical, ColumnKind
 from improbable.data.fitted_column import Column
 from improbable.data.frames import Frame
 from improbable.data.parts import Bools, Floats
-from improbable.data.rows import DenseRows
+from improbable.data.rows import Rows
 
 Codes = NDArray[np.integer[Any]]
 Slots = Sequence[tuple[list[int], list[int]]]
 FEWEST_EXPECTED = 1.0  # rows
 LEAST_LOST = 1.0  # nats
 MOST_COLUMNS, MOST_NAMES, MOST_PAIRS = 100, 128, 16_384
-NEVER = "{} = {!r} and {} = {!r} never came together in training"
+NEVER = "{} = {!r} and {} = {!r} never came together in training, {:,.0f} rows were to be expected"
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def codes_at_fit(columns: Sequence[Column], frame: Frame, n_rows: int) -> dict[i
     return found
 
 
-def codes_in(columns: Sequence[Column], slots: Slots, rows: DenseRows) -> dict[int, Codes]:
+def codes_in(columns: Sequence[Column], slots: Slots, rows: Rows) -> dict[int, Codes]:
     """Places of cells of encoded rows among the names of their columns.
 
     Those that are missing, were never seen or are rare have -1.
@@ -116,7 +116,7 @@ def codes_in(columns: Sequence[Column], slots: Slots, rows: DenseRows) -> dict[i
         Modeled columns; those of names are told.
     slots : sequence of (sequence of int, sequence of int)
         Encoded entries and parts of each.
-    rows : DenseRows
+    rows : Rows
     """
     unknown = rows.missing | rows.unseen
     return {
@@ -187,7 +187,7 @@ def lower(
     found: Sequence[Pairs],
     columns: Sequence[Column],
     slots: Slots,
-    rows: DenseRows,
+    rows: Rows,
 ) -> None:
     """Lower the offsets of rows with pairs that never came together, that of the rarer value.
 
@@ -207,7 +207,7 @@ def lower(
 
 
 def pair_remarks(
-    found: Sequence[Pairs], columns: Sequence[Column], slots: Slots, rows: DenseRows
+    found: Sequence[Pairs], columns: Sequence[Column], slots: Slots, rows: Rows
 ) -> NDArray[np.object_]:
     """Remarks on rows with pairs that never came together, shape (n_rows,); empty without."""
     out = np.full(len(rows), "", dtype=object)
@@ -216,7 +216,8 @@ def pair_remarks(
         one, other = columns[pairs.first], columns[pairs.second]
         for row, which in zip(*(side.tolist() for side in pairs.held_by(codes)), strict=True):
             a, b = pairs.values[which].tolist()
-            text = NEVER.format(one.name, _name(one, a), other.name, _name(other, b))
+            names = one.name, _name(one, a), other.name, _name(other, b)
+            text = NEVER.format(*names, pairs.expected[which])
             out[row] = f"{out[row]}; {text}" if out[row] else text
     return out
 

@@ -327,14 +327,13 @@ class TableCodec:
     def remarks(self, rows: Rows, source: Frame) -> NDArray[np.object_]:
         """What is unusual about each row's cells, in words, shape (n,); empty if nothing."""
         out = cell_remarks(self.modeled, rows, source)
-        if isinstance(rows, DenseRows):
-            add_notes(out, self.pair_remarks(rows))
+        add_notes(out, self.pair_remarks(rows))
         if self.is_reordered(source):
             order = "columns are in another order than in training"
             out[:] = [f"{order}; {note}" if note else order for note in out]
         return out
 
-    def pair_remarks(self, rows: DenseRows) -> NDArray[np.object_]:
+    def pair_remarks(self, rows: Rows) -> NDArray[np.object_]:
         """Remarks on values that never came together in training, shape (n,)."""
         return pair_remarks(self.pairs, self.modeled, self._slots, rows)
 

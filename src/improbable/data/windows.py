@@ -349,10 +349,9 @@ class WindowCodec:
 
     def remarks(self, rows: Rows, source: Series) -> NDArray[np.object_]:
         """What is unusual about each row's cells, in words; empty where nothing is."""
-        out = self.point.remarks(rows, self._values(source.rows))
         points, slots = self._encoded(source), source.timeline.slot[source.index]
         stayed = runs(points, source.timeline, self.point)[slots]
-        add_notes(out, self.point.pair_remarks(points.take(slots)))
+        out = self.point.remarks(points.take(slots), self._values(source.rows))
         add_notes(out, stuck_remarks(stayed, self.longest, self.names))
         add_notes(out, source.remarks(whole=self.score_of == "last"))
         return out

@@ -58,17 +58,18 @@ def _first_sheet(stream: IO[bytes], called: str) -> Iterator[list[Any]]:
     workbook = python_calamine.CalamineWorkbook.from_object(stream)
     shown = python_calamine.SheetVisibleEnum.Visible
     names = [sheet.name for sheet in workbook.sheets_metadata if sheet.visible == shown]
-    filled = [name for name in names if workbook.get_sheet_by_name(name).height]
+    sheets = map(workbook.get_sheet_by_name, names)
+    filled = [sheet for sheet in sheets if sheet.height]
     if not filled:
         raise DataError("none of its sheets holds a cell. Pass a table with rows.")
     if len(filled) > 1:
         warnings.warn(
-            f"{called} has {len(filled)} sheets with cells, and the first, {filled[0]!r}, is "
+            f"{called} has {len(filled)} sheets with cells, and the first, {filled[0].name!r}, is "
             "read. Save another one as a file of its own to have it read.",
             DataWarning,
             stacklevel=2,
         )
-    return iter(workbook.get_sheet_by_name(filled[0]).to_python(skip_empty_area=True))
+    return iter(filled[0].to_python(skip_empty_area=True))
 
 
 def _named(rows: Iterator[list[Any]]) -> Iterator[list[Any]]:
